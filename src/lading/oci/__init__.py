@@ -1,0 +1,1 @@
+"""The vocabulary of the OCI distribution specification: pure, synchronous values and rules."""

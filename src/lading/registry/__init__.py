@@ -1,0 +1,1 @@
+"""What a registry does, over its ports: blobs, uploads, manifests, tags, referrers."""

@@ -1,0 +1,183 @@
+"""The ports: every promise the registry needs from the world outside, and the errors it may answer with.
+
+A driver for `Storage` is proven by the contract suite in `lading.testing.storage`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+_KEY = re.compile(r"(?:/[A-Za-z0-9._-]+)+", re.ASCII)
+
+
+class StorageError(Exception):
+    """A storage operation failed; the text starts with the driver's name.
+
+    The cause, where there is one, is chained. Nothing else leaves a driver.
+    """
+
+    def __init__(self, driver: str, detail: str) -> None:
+        super().__init__(f"{driver}: {detail}")
+        self.driver = driver
+        self.detail = detail
+
+
+class PathNotFoundError(StorageError):
+    """There is nothing under the key."""
+
+    def __init__(self, driver: str, key: str) -> None:
+        super().__init__(driver, f"Path not found: {key}")
+        self.key = key
+
+
+class InvalidPathError(StorageError):
+    """The key is not of the grammar `(/[A-Za-z0-9._-]+)+`, or has a `.` or `..` component."""
+
+    def __init__(self, driver: str, key: str) -> None:
+        super().__init__(driver, f"invalid path: {key}")
+        self.key = key
+
+
+class InvalidOffsetError(StorageError):
+    """The offset to read from is negative."""
+
+    def __init__(self, driver: str, key: str, offset: int) -> None:
+        super().__init__(driver, f"invalid offset: {offset} for path: {key}")
+        self.key = key
+        self.offset = offset
+
+
+class StorageFullError(StorageError):
+    """There is no space, or no quota, left for the bytes."""
+
+
+class BusyError(StorageError):
+    """Another writer holds the key, in this process or another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What is under a key. `size` is in bytes, 0 for a directory; `modified` is in seconds since the epoch."""
+
+    size: int
+    modified: float
+    is_directory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a driver is able to do: declared, never probed."""
+
+    shared: bool
+    """Other processes that are given the same configuration see the same content."""
+
+
+class Reader(Protocol):
+    """The bytes of one object from an offset on. The object was there when it was opened."""
+
+    size: int
+    """The whole object's size in bytes, wherever reading starts."""
+    path: str | None
+    """A local file that holds exactly this object, if the driver keeps one: a server may send it itself."""
+
+    async def read(self, limit: int) -> bytes:
+        """Up to `limit` bytes, at least one; empty at the end. Raises `StorageError`."""
+        ...
+
+    async def close(self) -> None:
+        """Always to be called; calling it twice is harmless."""
+        ...
+
+
+class Writer(Protocol):
+    """Bytes on their way to a key. One writer at a time holds a key, until close, commit or cancel.
+
+    After any of the three, every further call but `close` raises `StorageError`.
+    """
+
+    size: int
+    """Bytes under the key, those of earlier writers included, once all writes have returned."""
+
+    async def write(self, chunks: Sequence[bytes]) -> None:
+        """Append. On `StorageError` (`StorageFullError`, …) `size` tells how much was kept."""
+        ...
+
+    async def close(self) -> None:
+        """Make what was written durable and let go of the key: it can be appended to by any process."""
+        ...
+
+    async def commit(self) -> None:
+        """As `close`; and the object is complete: readable, and to be moved."""
+        ...
+
+    async def cancel(self) -> None:
+        """Remove what is under the key and let go of it."""
+        ...
+
+
+class Storage(Protocol):
+    """Bytes under keys: the only truth of a registry.
+
+    Keys are absolute (`/docker/registry/v2/…`) and come from `layout`; components of a key form directories.
+    Digests and sizes are checked by the caller; a driver never hashes. Every method raises `InvalidPathError`
+    for what is not a key, `PathNotFoundError` where there is nothing, and else only `StorageError`.
+    """
+
+    name: str
+    """The driver's name in the configuration; error texts start with it."""
+    traits: Traits
+
+    async def stat(self, key: str) -> Stat:
+        """`/` is a directory, or not found in an empty store."""
+        ...
+
+    async def get(self, key: str) -> bytes:
+        """A whole small object: links and manifests."""
+        ...
+
+    async def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        """Create or replace, all or nothing for every reader.
+
+        On return the bytes survive a crash of the process, and a power cut too unless `durable` is false.
+        """
+        ...
+
+    async def open(self, key: str, offset: int = 0) -> Reader:
+        """Raises `InvalidOffsetError` below zero. At or behind the end the reader is at its end."""
+        ...
+
+    async def writer(self, key: str, *, append: bool) -> Writer:
+        """A new object, or with `append` the continuation of one that was closed, or of an empty one.
+
+        With `append` a missing object counts as empty. Raises `BusyError` while another writer holds the key.
+        """
+        ...
+
+    async def move(self, source: str, target: str) -> None:
+        """Rename, replacing the target; durable on return. A missing source leaves the target as it was."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove an object, or a directory with all below it; never a sibling that shares a prefix."""
+        ...
+
+    def list(self, key: str, *, after: str = "") -> AsyncIterator[str]:
+        """The names (not keys) of the direct children that sort strictly after `after`, in byte order.
+
+        `/` can always be listed.
+        """
+        ...
+
+    async def redirect(self, key: str, method: str) -> str | None:
+        """A URL where a client may GET or HEAD the object itself for a while, or None: serve it yourself."""
+        ...
+
+
+def check_key(driver: str, key: str) -> str:
+    """Returns `key`. Raises `InvalidPathError` if it is none; `/` is not a key."""
+    if _KEY.fullmatch(key) is None or "/./" in f"{key}/" or "/../" in f"{key}/":
+        raise InvalidPathError(driver, key)
+    return key
