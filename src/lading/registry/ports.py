@@ -60,7 +60,7 @@ class BusyError(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What is under a key. `size` is in bytes, 0 for a directory; `modified` is in seconds since the epoch."""
+    """What is under a key. `size` is in bytes, 0 for a directory; `modified` is in seconds since 1970."""
 
     size: int
     modified: float
@@ -73,6 +73,8 @@ class Traits:
 
     shared: bool
     """Other processes that are given the same configuration see the same content."""
+    redirects: bool = False
+    """`redirect` may answer with a URL."""
 
 
 class Reader(Protocol):
@@ -109,8 +111,11 @@ class Writer(Protocol):
         """Make what was written durable and let go of the key: it can be appended to by any process."""
         ...
 
-    async def commit(self) -> None:
-        """As `close`; and the object is complete: readable, and to be moved."""
+    async def commit(self, target: str | None = None) -> None:
+        """As `close`; and the object is complete and lies under `target`, if one is given.
+
+        Nobody else writes between the last write and the move.
+        """
         ...
 
     async def cancel(self) -> None:

@@ -1,0 +1,210 @@
+"""Manifests and indexes: a typed view of their bytes, which themselves are kept as they came.
+
+Image specification: "Image Manifest", "Image Index", "Content Descriptors"; and Docker's schema 2 of both.
+Field names match exactly and the last of duplicate fields counts. Unknown fields are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+
+from lading.oci import errors, media
+
+T = TypeVar("T")
+
+_MAX_INTEGER = 2**63 - 1
+
+_SCHEMA_1_HINT = (
+    "Docker image manifest schema 1 is not supported. Convert the image, for example with "
+    "'skopeo copy --format v2s2', or push it with a current client"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    os: str
+    architecture: str
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A reference to content. The digest is as written: it may be of any form until it is checked."""
+
+    media_type: str
+    digest: str
+    size: int
+    urls: tuple[str, ...] = ()
+    platform: Platform | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the registry needs to know of an image manifest or an index."""
+
+    media_type: str
+    config: Descriptor | None
+    layers: tuple[Descriptor, ...]
+    children: tuple[Descriptor, ...]
+    subject: Descriptor | None
+    artifact_type: str
+    annotations: dict[str, str]
+
+    @property
+    def is_index(self) -> bool:
+        return self.media_type in media.INDEXES
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """The content an image manifest refers to, config first."""
+        return self.layers if self.config is None else (self.config, *self.layers)
+
+    @property
+    def referrer_type(self) -> str:
+        """What a referrers list shows as artifactType: its own, or for images that of the config."""
+        if self.artifact_type or self.config is None:
+            return self.artifact_type
+        return self.config.media_type
+
+
+def parse(data: bytes, content_type: str) -> Manifest:
+    """A manifest as it is pushed. Raises MANIFEST_INVALID with the reason as detail."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type in {media.DOCKER_SCHEMA_1, media.DOCKER_SCHEMA_1_SIGNED}:
+        raise errors.MANIFEST_INVALID(detail=_SCHEMA_1_HINT)
+    if media_type not in media.IMAGES and media_type not in media.INDEXES:
+        raise errors.MANIFEST_INVALID(
+            detail=f"unsupported manifest media type and no default available: {media_type}"
+        )
+    manifest = _view(_document(data), media_type)
+    _check_shape(manifest)
+    return manifest
+
+
+def read(data: bytes) -> Manifest:
+    """A manifest as it is stored, typed by what it says of itself. Raises MANIFEST_INVALID."""
+    document = _document(data)
+    return _view(document, _own_media_type(document))
+
+
+def media_type_of(data: bytes) -> str:
+    """The type of a stored manifest, which no file tells. Raises MANIFEST_INVALID."""
+    return _own_media_type(_document(data))
+
+
+def _own_media_type(document: dict[str, Any]) -> str:
+    media_type = document.get("mediaType")
+    if not media_type:
+        return media.OCI_INDEX if document.get("manifests") is not None else media.OCI_MANIFEST
+    if media_type not in media.IMAGES and media_type not in media.INDEXES:
+        raise errors.MANIFEST_INVALID(detail=f"unsupported manifest media type: {media_type}")
+    return str(media_type)
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise errors.MANIFEST_INVALID(detail=f"invalid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise errors.MANIFEST_INVALID(detail="the document is not a JSON object")
+    if document.get("schemaVersion") == 1:
+        raise errors.MANIFEST_INVALID(detail=_SCHEMA_1_HINT)
+    if document.get("schemaVersion") != 2 or isinstance(document["schemaVersion"], bool):
+        raise errors.MANIFEST_INVALID(
+            detail=f"unrecognized manifest schema version {document.get('schemaVersion', 0)}"
+        )
+    return document
+
+
+def _view(document: dict[str, Any], media_type: str) -> Manifest:
+    stated = _field(document, "mediaType", str, "", "mediaType")
+    if stated != media_type and (stated or media_type in {media.DOCKER_MANIFEST, media.DOCKER_LIST}):
+        raise errors.MANIFEST_INVALID(detail=f"mediaType in manifest should be '{media_type}' not '{stated}'")
+    if media_type in media.INDEXES:
+        if document.get("config") is not None or document.get("layers") is not None:
+            raise errors.MANIFEST_INVALID(detail="index: expected index but found manifest")
+    elif document.get("manifests") is not None:
+        raise errors.MANIFEST_INVALID(detail="ocimanifest: expected manifest but found index")
+    return Manifest(
+        media_type=media_type,
+        config=_optional(document, "config"),
+        layers=_descriptors(document, "layers"),
+        children=_descriptors(document, "manifests"),
+        subject=_optional(document, "subject"),
+        artifact_type=_field(document, "artifactType", str, "", "artifactType"),
+        annotations=_annotations(document, "annotations"),
+    )
+
+
+def _check_shape(manifest: Manifest) -> None:
+    if not manifest.is_index and manifest.config is None:
+        raise errors.MANIFEST_INVALID(detail="config: an image manifest must have one")
+
+
+def _field(document: dict[str, Any], name: str, kind: type[T], default: T, path: str) -> T:
+    value = document.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise errors.MANIFEST_INVALID(detail=f"{path}: expected {_KIND_NAMES[kind]}, found {type(value).__name__}")
+    return value
+
+
+_KIND_NAMES: dict[type, str] = {str: "a string", int: "an integer", list: "a list", dict: "an object"}
+
+
+def _list(document: dict[str, Any], name: str, path: str, element: Callable[[Any, str], T]) -> tuple[T, ...]:
+    values: list[Any] = _field(document, name, list, [], path)
+    return tuple(element(value, f"{path}[{index}]") for index, value in enumerate(values))
+
+
+def _descriptors(document: dict[str, Any], name: str) -> tuple[Descriptor, ...]:
+    return _list(document, name, name, _descriptor)
+
+
+def _optional(document: dict[str, Any], name: str) -> Descriptor | None:
+    value = document.get(name)
+    return None if value is None else _descriptor(value, name)
+
+
+def _descriptor(value: Any, path: str) -> Descriptor:
+    if not isinstance(value, dict):
+        raise errors.MANIFEST_INVALID(detail=f"{path}: expected a descriptor object")
+    size = _field(value, "size", int, 0, f"{path}.size")
+    if not 0 <= size <= _MAX_INTEGER:
+        raise errors.MANIFEST_INVALID(detail=f"{path}.size: {size} is not a size in bytes")
+    _annotations(value, f"{path}.annotations")
+    _field(value, "data", str, "", f"{path}.data")
+    _field(value, "artifactType", str, "", f"{path}.artifactType")
+    return Descriptor(
+        media_type=_field(value, "mediaType", str, "", f"{path}.mediaType"),
+        digest=_field(value, "digest", str, "", f"{path}.digest"),
+        size=size,
+        urls=_list(value, "urls", f"{path}.urls", _string),
+        platform=_platform(value, f"{path}.platform"),
+    )
+
+
+def _platform(value: dict[str, Any], path: str) -> Platform | None:
+    platform: dict[str, Any] = _field(value, "platform", dict, {}, path)
+    if not platform:
+        return None
+    return Platform(
+        os=_field(platform, "os", str, "", f"{path}.os"),
+        architecture=_field(platform, "architecture", str, "", f"{path}.architecture"),
+    )
+
+
+def _annotations(document: dict[str, Any], path: str) -> dict[str, str]:
+    annotations: dict[str, Any] = _field(document, "annotations", dict, {}, path)
+    return {key: _string(value, f"{path}.{key}") for key, value in annotations.items()}
+
+
+def _string(value: Any, path: str) -> str:
+    if not isinstance(value, str):
+        raise errors.MANIFEST_INVALID(detail=f"{path}: expected a string, found {type(value).__name__}")
+    return value

@@ -1,0 +1,74 @@
+"""Blobs of a repository: content that a link makes visible there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lading.oci import errors
+from lading.oci.digest import Digest
+from lading.oci.names import RepositoryName
+from lading.registry import layout, links
+from lading.registry.ports import PathNotFoundError, Reader, Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """Content is shared by all repositories; only what a repository links can be seen through it."""
+
+    storage: Storage
+
+    async def size(self, name: RepositoryName, digest: Digest) -> int:
+        """In bytes. Raises BLOB_UNKNOWN, also where the link is there and the data is not."""
+        try:
+            return (await self.storage.stat(await self._data(name, digest))).size
+        except PathNotFoundError as error:
+            raise errors.BLOB_UNKNOWN(detail=digest) from error
+
+    async def open(self, name: RepositoryName, digest: Digest) -> Reader:
+        """The caller closes the reader. Raises BLOB_UNKNOWN."""
+        try:
+            return await self.storage.open(await self._data(name, digest))
+        except PathNotFoundError as error:
+            raise errors.BLOB_UNKNOWN(detail=digest) from error
+
+    async def redirect(self, name: RepositoryName, digest: Digest, method: str) -> str | None:
+        """Where the client can fetch the blob itself, if anywhere. Raises BLOB_UNKNOWN."""
+        if not self.storage.traits.redirects:
+            return None
+        data = await self._data(name, digest)
+        await self.size(name, digest)
+        return await self.storage.redirect(data, method)
+
+    async def link(self, name: RepositoryName, digest: Digest) -> None:
+        """Make stored content visible in the repository."""
+        await links.write(self.storage, layout.layer_link(name, digest), digest)
+
+    async def mount(self, target: RepositoryName, digest: Digest, source: RepositoryName | None) -> bool:
+        """Link into `target` what `source`, or with None any repository, holds. False where it is not there."""
+        found = digest if source is None else await self._linked(source, digest)
+        if found is None:
+            return False
+        try:
+            await self.storage.stat(layout.blob_data(found))
+        except PathNotFoundError:
+            return False
+        await links.write(self.storage, layout.layer_link(target, digest), found)
+        return True
+
+    async def delete(self, name: RepositoryName, digest: Digest) -> None:
+        """Remove the link; the data stays for other repositories, or for garbage collection.
+
+        Raises BLOB_UNKNOWN.
+        """
+        if not await links.delete(self.storage, layout.layer_link(name, digest)):
+            raise errors.BLOB_UNKNOWN()
+
+    async def _linked(self, name: RepositoryName, digest: Digest) -> Digest | None:
+        return await links.read(self.storage, layout.layer_link(name, digest))
+
+    async def _data(self, name: RepositoryName, digest: Digest) -> str:
+        # The link may name another digest: the original stores sha512 content under its sha256 digest.
+        linked = await self._linked(name, digest)
+        if linked is None:
+            raise errors.BLOB_UNKNOWN(detail=digest)
+        return layout.blob_data(linked)

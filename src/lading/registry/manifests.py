@@ -1,0 +1,128 @@
+"""Manifests of a repository: stored as they came, found by digest."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+
+from lading.oci import errors
+from lading.oci import manifest as oci_manifest
+from lading.oci.digest import CANONICAL, Digest, InvalidDigestError
+from lading.oci.errors import RegistryError
+from lading.oci.manifest import Manifest
+from lading.oci.names import Reference, RepositoryName, Tag
+from lading.registry import layout, links, validation
+from lading.registry.blobs import Blobs
+from lading.registry.ports import PathNotFoundError, Storage
+from lading.registry.referrers import Referrers
+from lading.registry.tags import Tags
+from lading.registry.validation import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """The exact bytes, and the type they were recognised as."""
+
+    digest: Digest
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push has stored."""
+
+    digest: Digest
+    tags: list[Tag]
+    subject: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    storage: Storage
+    blobs: Blobs
+    tags: Tags
+    referrers: Referrers
+    rules: Rules = field(default_factory=Rules)
+
+    async def resolve(self, name: RepositoryName, reference: Reference) -> Digest:
+        """The digest a reference stands for now. Raises MANIFEST_UNKNOWN for an unknown tag."""
+        return reference if isinstance(reference, Digest) else await self.tags.get(name, reference)
+
+    async def get(self, name: RepositoryName, digest: Digest) -> StoredManifest:
+        """Raises MANIFEST_UNKNOWN."""
+        linked = await links.read(self.storage, layout.manifest_link(name, digest))
+        try:
+            data = None if linked is None else await self.storage.get(layout.blob_data(linked))
+        except PathNotFoundError:
+            data = None
+        if data is None:
+            raise errors.MANIFEST_UNKNOWN(detail=f"unknown manifest name={name} revision={digest}")
+        return StoredManifest(digest, oci_manifest.media_type_of(data), data)
+
+    async def put(
+        self, name: RepositoryName, reference: Reference, data: bytes, content_type: str, tags: list[Tag]
+    ) -> Pushed:
+        """Check and store a manifest, then point the reference, if it is a tag, and `tags` to it.
+
+        Raises MANIFEST_INVALID, DIGEST_INVALID, MANIFEST_BLOB_UNKNOWN, DENIED; then nothing is stored.
+        """
+        manifest = oci_manifest.parse(data, content_type)
+        digest = Digest.of(data, reference.algorithm if isinstance(reference, Digest) else CANONICAL)
+        if isinstance(reference, Digest):
+            if digest != reference:
+                raise errors.DIGEST_INVALID()
+        elif reference not in tags:
+            tags = [reference, *tags]
+        await validation.check(self.rules, self.blobs, name, manifest)
+        subject = await self._store(name, digest, data, manifest)
+        for tag in tags:
+            await self.tags.put(name, tag, digest)
+        return Pushed(digest, tags, subject)
+
+    async def delete(self, name: RepositoryName, digest: Digest) -> list[Tag]:
+        """Remove the manifest from the repository, with the tags that point to it, which are returned.
+
+        Children of an index and referrers stay. Raises MANIFEST_UNKNOWN.
+        """
+        link = layout.manifest_link(name, digest)
+        if await links.read(self.storage, link) is None:
+            raise errors.MANIFEST_UNKNOWN()
+        # Tags first: at no moment does a tag lead to what is gone.
+        tags = await self.tags.of(name, digest)
+        for tag in tags:
+            try:
+                await self.tags.delete(name, tag)
+            except RegistryError:
+                continue  # deleted by somebody else meanwhile
+        await self._forget_subject(name, digest)
+        if not await links.delete(self.storage, link):
+            raise errors.MANIFEST_UNKNOWN()
+        return tags
+
+    async def _store(self, name: RepositoryName, digest: Digest, data: bytes, manifest: Manifest) -> Digest | None:
+        key = layout.blob_data(digest)
+        if not await self._holds(key, len(data)):
+            await self.storage.put(key, data)
+        subject = None if manifest.subject is None else Digest(manifest.subject.digest)
+        if subject is not None:
+            # Before the manifest is visible: a referrer that can be pulled can also be found.
+            await self.referrers.add(name, subject, digest)
+        await links.write(self.storage, layout.manifest_link(name, digest), digest)
+        return subject
+
+    async def _holds(self, key: str, size: int) -> bool:
+        try:
+            return (await self.storage.stat(key)).size == size
+        except PathNotFoundError:
+            return False
+
+    async def _forget_subject(self, name: RepositoryName, digest: Digest) -> None:
+        try:
+            manifest = oci_manifest.read((await self.get(name, digest)).data)
+        except RegistryError:
+            return
+        if manifest.subject is not None:
+            # What the original stored may name a subject of any form; then there is no link.
+            with contextlib.suppress(InvalidDigestError):
+                await self.referrers.remove(name, Digest.parse(manifest.subject.digest), digest)

@@ -1,0 +1,38 @@
+"""The registry: all its services over one storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lading.registry.blobs import Blobs
+from lading.registry.manifests import Manifests
+from lading.registry.ports import Storage
+from lading.registry.referrers import Referrers
+from lading.registry.repositories import Repositories
+from lading.registry.tags import Tags
+from lading.registry.uploads import Uploads
+from lading.registry.validation import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    blobs: Blobs
+    uploads: Uploads
+    manifests: Manifests
+    tags: Tags
+    referrers: Referrers
+    repositories: Repositories
+
+    @classmethod
+    def over(cls, storage: Storage, *, rules: Rules | None = None, tag_concurrency: int = 8) -> Registry:
+        blobs = Blobs(storage)
+        tags = Tags(storage, tag_concurrency)
+        referrers = Referrers(storage)
+        return cls(
+            blobs=blobs,
+            uploads=Uploads(storage, blobs),
+            manifests=Manifests(storage, blobs, tags, referrers, rules or Rules()),
+            tags=tags,
+            referrers=referrers,
+            repositories=Repositories(storage),
+        )

@@ -1,0 +1,81 @@
+"""Tags: names of a repository that point to manifests."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from lading.oci import errors
+from lading.oci.digest import Digest
+from lading.oci.names import RepositoryName, Tag, is_tag
+from lading.registry import layout, links
+from lading.registry.ports import PathNotFoundError, Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """`concurrency` bounds the links that are read at once to find the tags of a digest."""
+
+    storage: Storage
+    concurrency: int = 8
+
+    async def get(self, name: RepositoryName, tag: Tag) -> Digest:
+        """Raises MANIFEST_UNKNOWN."""
+        digest = await links.read(self.storage, layout.tag_link(name, tag))
+        if digest is None:
+            raise errors.MANIFEST_UNKNOWN(detail=f"unknown tag={tag}")
+        return digest
+
+    async def put(self, name: RepositoryName, tag: Tag, digest: Digest) -> None:
+        """Point the tag to a stored manifest; the last of concurrent writers wins."""
+        # The history is only read by garbage collection, the current link decides: it comes last and durable.
+        await links.write(self.storage, layout.tag_history_link(name, tag, digest), digest, durable=False)
+        await links.write(self.storage, layout.tag_link(name, tag), digest)
+
+    async def delete(self, name: RepositoryName, tag: Tag) -> None:
+        """The manifest stays. Raises MANIFEST_UNKNOWN."""
+        # The current link goes first: a crash in between leaves a tag that is gone, not half of one.
+        if not await links.delete(self.storage, layout.tag_link(name, tag)):
+            raise errors.MANIFEST_UNKNOWN(detail=f"unknown tag={tag}")
+        await links.delete(self.storage, layout.tag(name, tag))
+
+    async def page(self, name: RepositoryName, *, after: str = "", limit: int | None = None) -> list[Tag]:
+        """Up to `limit` tags that sort after `after`, in byte order. Raises NAME_UNKNOWN."""
+        tags: list[Tag] = []
+        try:
+            async for entry in self.storage.list(layout.tags(name), after=after):
+                if limit is not None and len(tags) >= limit:
+                    break
+                if is_tag(entry) and await self._exists(name, Tag(entry)):
+                    tags.append(Tag(entry))
+        except PathNotFoundError as error:
+            await self._check_repository(name, error)
+        return tags
+
+    async def of(self, name: RepositoryName, digest: Digest) -> list[Tag]:
+        """The tags that point to the digest."""
+        gate = asyncio.Semaphore(self.concurrency)
+
+        async def points_there(tag: Tag) -> bool:
+            async with gate:
+                return await links.read(self.storage, layout.tag_link(name, tag)) == digest
+
+        try:
+            tags = [Tag(entry) async for entry in self.storage.list(layout.tags(name)) if is_tag(entry)]
+        except PathNotFoundError:
+            return []
+        found = await asyncio.gather(*map(points_there, tags))
+        return [tag for tag, points in zip(tags, found, strict=True) if points]
+
+    async def _exists(self, name: RepositoryName, tag: Tag) -> bool:
+        try:
+            await self.storage.stat(layout.tag_link(name, tag))
+        except PathNotFoundError:
+            return False
+        return True
+
+    async def _check_repository(self, name: RepositoryName, cause: PathNotFoundError) -> None:
+        try:
+            await self.storage.stat(layout.manifests(name))
+        except PathNotFoundError:
+            raise errors.NAME_UNKNOWN(detail={"name": name}) from cause
