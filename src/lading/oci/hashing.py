@@ -78,10 +78,8 @@ class _ResumableSha256:
         return _STATE.pack(_MAGIC, *words, block[:partial], size)
 
     def load(self, words: list[int], block: bytes, size: int) -> None:
-        bits = 8 * size
-        _CONTEXT.pack_into(
-            self._context, 0, *words, bits & 0xFFFFFFFF, bits >> 32, block, size % _BLOCK, 32
-        )  # fmt: skip
+        high, low = divmod(8 * size, 1 << 32)
+        _CONTEXT.pack_into(self._context, 0, *words, low, high, block, size % _BLOCK, 32)
 
 
 class Hasher:

@@ -89,6 +89,10 @@ class Reader(Protocol):
         """Up to `limit` bytes, at least one; empty at the end. Raises `StorageError`."""
         ...
 
+    def seek(self, offset: int) -> None:
+        """Read on from `offset`, which is not negative. Where that costs a round trip, the next read pays."""
+        ...
+
     async def close(self) -> None:
         """Always to be called; calling it twice is harmless."""
         ...

@@ -181,6 +181,9 @@ class FileReader:
         self._offset += len(data)
         return data
 
+    def seek(self, offset: int) -> None:
+        self._offset = offset
+
     async def _read_in_thread(self, limit: int) -> bytes:
         # A descriptor of its own: a request that is cancelled closes ours while the thread still reads.
         descriptor = os.dup(self._descriptor)

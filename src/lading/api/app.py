@@ -1,0 +1,151 @@
+"""The ASGI application: parse, find the handler, answer. The one place where errors become answers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+from urllib.parse import quote
+
+from lading.api import blobs, catalog, manifests, referrers, response, routes, tags, uploads
+from lading.api.request import Receive, Request, Scope, Send
+from lading.api.response import Header, Response, send_response
+from lading.api.routes import Endpoint, Moved, Route
+from lading.api.service import Service
+from lading.oci import errors
+from lading.oci.errors import RegistryError
+from lading.registry.ports import StorageError, StorageFullError
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Service, Request, Route], Awaitable[Response]]
+
+API_VERSION: Header = (b"docker-distribution-api-version", b"registry/2.0")
+
+HANDLERS: dict[Endpoint, dict[str, Handler]] = {
+    Endpoint.CATALOG: {"GET": catalog.get, "HEAD": catalog.get},
+    Endpoint.TAGS: {"GET": tags.get, "HEAD": tags.get},
+    Endpoint.REFERRERS: {"GET": referrers.get, "HEAD": referrers.get},
+    Endpoint.MANIFEST: {
+        "DELETE": manifests.delete,
+        "GET": manifests.get,
+        "HEAD": manifests.get,
+        "PUT": manifests.put,
+    },
+    Endpoint.BLOB: {"DELETE": blobs.delete, "GET": blobs.get, "HEAD": blobs.get},
+    Endpoint.UPLOADS: {
+        "DELETE": uploads.delete,
+        "GET": uploads.get,
+        "HEAD": uploads.get,
+        "PATCH": uploads.patch,
+        "POST": uploads.post,
+        "PUT": uploads.put,
+    },
+    Endpoint.UPLOAD: {
+        "DELETE": uploads.delete,
+        "GET": uploads.get,
+        "HEAD": uploads.get,
+        "PATCH": uploads.patch,
+        "POST": uploads.post,
+        "PUT": uploads.put,
+    },
+}
+
+_READS = frozenset({"GET", "HEAD"})
+
+
+class AccessLog(Protocol):
+    def write(self, request: Request, status: int, sent: int, started: float) -> None:
+        """One line for one answered request; `started` is in seconds since the epoch."""
+        ...
+
+
+class Lifespan(Protocol):
+    """What runs beside the requests of a process."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Application:
+    def __init__(
+        self, service: Service, access_log: AccessLog | None = None, lifespan: Lifespan | None = None
+    ) -> None:
+        self._service = service
+        self._access_log = access_log
+        self._lifespan = lifespan
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if scope["type"] != "http":
+            raise ValueError(f"cannot serve {scope['type']}")
+        started = time.time()
+        request = Request(scope, receive)
+        answer = await self.answer(request)
+        sent = 0
+        try:
+            sent = await send_response(request, answer, send)
+        finally:
+            if self._access_log is not None:
+                self._access_log.write(request, answer.status, sent, started)
+
+    async def answer(self, request: Request) -> Response:
+        if request.path == "/":
+            return Response(200, [(b"cache-control", b"no-cache")])
+        path = request.path
+        if self._service.prefix:
+            path = path.removeprefix(self._service.prefix) if path.startswith(f"{self._service.prefix}/") else ""
+        route = routes.match(path)
+        if isinstance(route, Moved):
+            query = f"?{request.query}" if request.query else ""
+            location = f"{self._service.prefix}{quote(route.path, safe=_PATH_SAFE)}{query}"
+            return Response(301, [(b"location", location.encode("latin-1", "replace")), API_VERSION])
+        if route is None:
+            return response.plain(404, "404 page not found", [API_VERSION])
+        answer = await self._dispatch(request, route)
+        answer.headers += [API_VERSION, *self._service.headers]
+        return answer
+
+    async def _dispatch(self, request: Request, route: Route) -> Response:
+        if route.endpoint is Endpoint.BASE:
+            return Response(200, [(b"content-type", b"application/json")], b"{}")
+        handlers = HANDLERS[route.endpoint]
+        allowed = handlers.keys() & _READS if self._service.read_only else handlers.keys()
+        if request.method not in allowed:
+            allow = (b"allow", ", ".join(sorted(allowed)).encode("ascii"))
+            if request.method == "OPTIONS":
+                return Response(200, [allow])
+            return response.plain(405, "Method not allowed", [allow])
+        try:
+            return await handlers[request.method](self._service, request, route)
+        except RegistryError as refusal:
+            return response.error(refusal)
+        except StorageFullError as failure:
+            log.error("%s %s: %s", request.method, request.path, failure)
+            return response.error(errors.STORAGE_FULL())
+        except StorageError as failure:
+            log.error("%s %s: %s", request.method, request.path, failure)
+            return response.error(errors.UNKNOWN(detail="the storage failed; the registry's log tells how"))
+        except Exception:  # noqa: BLE001: whatever is wrong with us, the client gets an answer
+            log.exception("%s %s failed", request.method, request.path)
+            return response.error(errors.UNKNOWN())
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                if self._lifespan is not None:
+                    await self._lifespan.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self._lifespan is not None:
+                    await self._lifespan.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+_PATH_SAFE = "/:@!$&'()*+,;=~-._"

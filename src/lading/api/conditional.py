@@ -1,0 +1,37 @@
+"""Conditional requests (RFC 9110, section 13) for content whose entity tag is its digest."""
+
+from __future__ import annotations
+
+import re
+
+from lading.api.request import Request
+from lading.oci.digest import Digest
+
+_TAG = re.compile(r'[ \t]*,?[ \t]*(W/)?("[^"]*"|[^\s,"]+)', re.ASCII)
+
+
+def etag(digest: Digest) -> tuple[bytes, bytes]:
+    return b"etag", f'"{digest}"'.encode("ascii")
+
+
+def not_modified(request: Request, digest: Digest) -> bool:
+    """If-None-Match: lists, weak tags and `*`; and, as old clients send it, the digest without quotes."""
+    return any(_matches(line, digest, weak=True) for line in request.header_lines(b"if-none-match"))
+
+
+def precondition_failed(request: Request, digest: Digest) -> bool:
+    """If-Match, where a weak tag never matches."""
+    lines = request.header_lines(b"if-match")
+    return bool(lines) and not any(_matches(line, digest, weak=False) for line in lines)
+
+
+def range_applies(request: Request, digest: Digest) -> bool:
+    """If-Range: without it, or with the entity tag of this very content."""
+    condition = request.header(b"if-range")
+    return condition is None or condition.strip() == f'"{digest}"'
+
+
+def _matches(line: str, digest: Digest, *, weak: bool) -> bool:
+    if line.strip() == "*":
+        return True
+    return any(tag.strip('"') == digest and (weak or not is_weak) for is_weak, tag in _TAG.findall(line))

@@ -1,0 +1,108 @@
+"""One HTTP request, as the handlers see it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from lading.oci import errors
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+BODY_IDLE_SECONDS = 300.0
+"""A client that sends nothing of its body for so long is given up; what it sent is kept."""
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
+
+
+class Request:
+    """Header names are lower case. Parameters are read from the query alone, never from a form body."""
+
+    __slots__ = ("_parameters", "_receive", "headers", "method", "path", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._receive = receive
+        self._parameters: list[tuple[str, str]] | None = None
+
+    def header(self, name: bytes) -> str | None:
+        """The first line of that name."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return None
+
+    def header_lines(self, name: bytes) -> list[str]:
+        return [value.decode("latin-1") for key, value in self.headers if key == name]
+
+    @property
+    def query(self) -> str:
+        query: bytes = self.scope["query_string"]
+        return query.decode("latin-1")
+
+    def parameters(self, name: str) -> list[str]:
+        if self._parameters is None:
+            try:
+                self._parameters = parse_qsl(self.query, keep_blank_values=True)
+            except ValueError:  # more fields than the parser allows
+                self._parameters = []
+        return [value for key, value in self._parameters if key == name]
+
+    def parameter(self, name: str) -> str:
+        """The first value of that name, empty if there is none."""
+        values = self.parameters(name) if self.scope["query_string"] else None
+        return values[0] if values else ""
+
+    @property
+    def content_length(self) -> int | None:
+        value = self.header(b"content-length")
+        return int(value) if value is not None and value.isascii() and value.isdigit() else None
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises CLIENT_CLOSED, REQUEST_TIMEOUT."""
+        while True:
+            try:
+                async with asyncio.timeout(BODY_IDLE_SECONDS):
+                    message = await self._receive()
+            except TimeoutError as error:
+                raise errors.REQUEST_TIMEOUT() from error
+            if message["type"] == "http.disconnect":
+                raise errors.CLIENT_CLOSED()
+            if data := message.get("body"):
+                yield data
+            if not message.get("more_body"):
+                return
+
+    async def read_body(self, limit: int) -> bytes | None:
+        """The whole body, or None if it is larger than `limit` bytes. Raises as `body`."""
+        length = self.content_length
+        if length is not None and length > limit:
+            return None
+        received = bytearray()
+        async for data in self.body():
+            received += data
+            if len(received) > limit:
+                return None
+        return bytes(received)
+
+    async def disconnected(self) -> None:
+        """Returns when the client has gone away. Only for a request whose body is read or has none."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+def parse_integer(text: str) -> int | None:
+    """A decimal 64-bit integer as Go reads it: ASCII digits with an optional sign."""
+    if _INTEGER.fullmatch(text) is None:
+        return None
+    value = int(text)
+    return value if -(2**63) <= value < 2**63 else None

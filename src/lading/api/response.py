@@ -1,0 +1,149 @@
+"""Answers, and how they are sent: as bytes, as a file the server sends itself, or in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import orjson
+
+from lading.api.request import Request, Send
+from lading.oci import media
+from lading.oci.errors import RegistryError
+from lading.oci.ranges import Span
+from lading.registry.ports import Reader, StorageError
+
+Header = tuple[bytes, bytes]
+
+PIECE_BYTES = 1024 * 1024
+"""What is read and handed to the server at a time: larger costs memory, smaller costs calls."""
+
+INLINE_BYTES = 128 * 1024
+"""Content up to this size is read and sent in one go: cheaper than opening the file a second time."""
+
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+@dataclass(slots=True)
+class Content:
+    """Parts of one object, with text between them where there are several. Closed once sent."""
+
+    reader: Reader
+    parts: list[bytes | Span]
+    whole: bool
+
+    @property
+    def length(self) -> int:
+        return sum(part.length if isinstance(part, Span) else len(part) for part in self.parts)
+
+
+@dataclass(slots=True)
+class Response:
+    """`body` None sends no Content-Length, as 204 and 304 must not."""
+
+    status: int
+    headers: list[Header] = field(default_factory=list)
+    body: bytes | Content | None = b""
+
+
+def json(status: int, document: object, headers: list[Header] | None = None) -> Response:
+    """A JSON document with a final newline, escaped as the original's encoder does."""
+    text = orjson.dumps(document).decode()
+    for character, escape in _ESCAPES.items():
+        text = text.replace(character, escape)
+    content_type = (b"content-type", media.JSON.encode())
+    return Response(status, [content_type, *(headers or [])], f"{text}\n".encode())
+
+
+def plain(status: int, text: str, headers: list[Header] | None = None) -> Response:
+    kind = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff")]
+    return Response(status, kind + (headers or []), f"{text}\n".encode())
+
+
+def error(refusal: RegistryError) -> Response:
+    """The one rendering of errors (specification: "Error Codes")."""
+    entries = []
+    for entry in refusal.entries:
+        document = {"code": entry.code.code, "message": entry.message or entry.code.message}
+        if entry.detail is not None:
+            document["detail"] = entry.detail
+        entries.append(document)
+    return json(refusal.status, {"errors": entries})
+
+
+async def send_response(request: Request, response: Response, send: Send) -> int:
+    """Returns the number of body bytes sent. Raises `StorageError` if the content breaks off."""
+    body = response.body
+    try:
+        length = len(body) if isinstance(body, bytes) else None if body is None else body.length
+        headers = response.headers
+        if length is not None:
+            headers = [*headers, (b"content-length", b"%d" % length)]
+        first = b""
+        if (
+            isinstance(body, Content)
+            and length is not None
+            and length <= INLINE_BYTES
+            and request.method != "HEAD"
+        ):
+            # Read before the status is sent, so that vanished content still becomes an honest answer.
+            first = await _gather(body)
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if request.method == "HEAD" or body is None:
+            await send({"type": "http.response.body", "body": b""})
+            return 0
+        if isinstance(body, bytes) or first:
+            data = body if isinstance(body, bytes) else first
+            await send({"type": "http.response.body", "body": data})
+            return len(data)
+        return await _send_content(request, body, send)
+    finally:
+        if isinstance(body, Content):
+            await body.reader.close()
+
+
+async def _gather(content: Content) -> bytes:
+    pieces = []
+    for part in content.parts:
+        if isinstance(part, Span):
+            pieces += [piece async for piece in _pieces(content.reader, part)]
+        else:
+            pieces.append(part)
+    return b"".join(pieces)
+
+
+async def _send_content(request: Request, content: Content, send: Send) -> int:
+    extensions = request.scope.get("extensions") or {}
+    if content.whole and content.reader.path is not None and "http.response.pathsend" in extensions:
+        await send({"type": "http.response.pathsend", "path": content.reader.path})
+        return content.length
+    # The server swallows what is sent to a client that has gone: without this the rest would be read in vain.
+    gone = asyncio.ensure_future(request.disconnected())
+    sent = 0
+    try:
+        for part in content.parts:
+            if isinstance(part, bytes):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+                sent += len(part)
+                continue
+            async for piece in _pieces(content.reader, part):
+                if gone.done():
+                    return sent
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                sent += len(piece)
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
+    return sent
+
+
+async def _pieces(reader: Reader, span: Span) -> AsyncIterator[bytes]:
+    reader.seek(span.start)
+    left = span.length
+    while left:
+        piece = await reader.read(min(left, PIECE_BYTES))
+        if not piece:
+            raise StorageError("storage", "the content is shorter than it was")
+        left -= len(piece)
+        yield piece

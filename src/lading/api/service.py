@@ -1,0 +1,34 @@
+"""What every handler is given: the registry, and how this server presents it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lading.api.state import StateTokens
+from lading.api.urls import Urls
+from lading.registry.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes, pages in entries."""
+
+    manifest_bytes: int = 4 * 1024 * 1024
+    catalog_page: int = 100
+    catalog_max: int = 1000
+    tags_max: int = 1000
+    referrers_page: int = 1000
+    tags_per_push: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    registry: Registry
+    states: StateTokens
+    urls: Urls = field(default_factory=Urls)
+    limits: Limits = field(default_factory=Limits)
+    prefix: str = ""
+    deletes: bool = False
+    read_only: bool = False
+    redirects: bool = True
+    headers: tuple[tuple[bytes, bytes], ...] = ()

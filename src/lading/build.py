@@ -1,0 +1,162 @@
+"""The composition root: from a configuration to a running application, in one straight line.
+
+The only place that knows the adapters. Those with dependencies of their own are imported when they are chosen.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lading.api.app import Application
+from lading.api.service import Limits, Service
+from lading.api.state import StateTokens
+from lading.api.urls import Urls, configured_root
+from lading.config.models.configuration import Configuration
+from lading.config.models.storage import FilesystemParameters
+from lading.operations import logging as operations_logging
+from lading.operations.accesslog import AccessLog
+from lading.operations.housekeeping import Housekeeping, Purging
+from lading.registry.ports import Storage
+from lading.registry.registry import Registry
+from lading.registry.validation import Rules
+from lading.server.granian import DRAIN_SECONDS, Listener
+from lading.storage.filesystem import FilesystemStorage
+from lading.storage.memory import MemoryStorage
+
+
+class BuildError(Exception):
+    """The configuration cannot be made into a registry; the text names the key at fault."""
+
+
+def _filesystem(configuration: Configuration) -> Storage:
+    parameters = FilesystemParameters.model_validate(configuration.storage.parameters)
+    return FilesystemStorage(parameters.rootdirectory, parameters.maxthreads)
+
+
+def _memory(_: Configuration) -> Storage:
+    return MemoryStorage()
+
+
+DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
+    "filesystem": _filesystem,
+    "inmemory": _memory,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """All that is needed to serve: `load` makes the application in the process that runs it."""
+
+    load: Callable[[], Application]
+    listener: Listener
+    shared_storage: bool
+
+
+def server(configuration: Configuration) -> Server:
+    """Raises `BuildError`."""
+    secret = configuration.http.secret.encode() or secrets.token_bytes(32)
+    load = functools.partial(application, configuration, secret)
+    return Server(load, listener(configuration), storage(configuration).traits.shared)
+
+
+def application(configuration: Configuration, secret: bytes) -> Application:
+    """Raises `BuildError`. `secret` signs the URLs of uploads and is the same in all processes."""
+    operations_logging.configure(
+        configuration.log.level, configuration.log.formatter or "text", configuration.log.fields
+    )
+    chosen = storage(configuration)
+    return Application(
+        service(configuration, chosen, secret),
+        None if configuration.log.accesslog.disabled else AccessLog(),
+        Housekeeping(chosen, purging(configuration)),
+    )
+
+
+def storage(configuration: Configuration) -> Storage:
+    driver = configuration.storage.driver
+    if driver not in DRIVERS:
+        raise BuildError(f"storage: StorageDriver not registered: {driver}; known are {', '.join(DRIVERS)}")
+    return DRIVERS[driver](configuration)
+
+
+def service(configuration: Configuration, storage: Storage, secret: bytes) -> Service:
+    http = configuration.http
+    return Service(
+        registry=Registry.over(
+            storage,
+            rules=rules(configuration),
+            tag_concurrency=configuration.storage.tag.concurrencylimit or os.cpu_count() or 1,
+        ),
+        states=StateTokens(secret),
+        urls=Urls(configured_root(http.host), http.relativeurls),
+        limits=Limits(catalog_max=configuration.catalog.maxentries, tags_max=configuration.tags.maxtags),
+        prefix=http.prefix.rstrip("/"),
+        deletes=configuration.storage.delete.enabled,
+        read_only=configuration.storage.maintenance.readonly.enabled,
+        redirects=not configuration.storage.redirect.disable,
+        headers=tuple(
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, values in http.headers.items()
+            for value in values
+        ),
+    )
+
+
+def rules(configuration: Configuration) -> Rules:
+    validation = configuration.validation
+    classes = frozenset(configuration.policy.repository.classes)
+    if not validation.active:
+        return Rules(check_sizes=False, url_allow=None, platforms=None, classes=classes)
+    urls, indexes = validation.manifests.urls, validation.manifests.indexes
+    listed = {(platform.os, platform.architecture) for platform in indexes.platformlist}
+    required = {"all": frozenset[tuple[str, str]](), "none": None, "list": frozenset(listed)}
+    return Rules(
+        # With only a deny list, what it does not name is allowed; with neither, nothing is.
+        url_allow=None if urls.deny and not urls.allow else tuple(map(re.compile, urls.allow)),
+        url_deny=tuple(map(re.compile, urls.deny)),
+        platforms=required[indexes.platforms],
+        classes=classes,
+    )
+
+
+def purging(configuration: Configuration) -> Purging | None:
+    section = configuration.storage.maintenance.uploadpurging
+    return Purging(section.age, section.interval, section.dryrun) if section.enabled else None
+
+
+def listener(configuration: Configuration) -> Listener:
+    http = configuration.http
+    tls = http.tls
+    where = Listener(socket_path=http.addr) if http.net == "unix" else _tcp_listener(http.addr)
+    return Listener(
+        address=where.address,
+        port=where.port,
+        socket_path=where.socket_path,
+        certificate=tls.certificate,
+        key=tls.key,
+        client_ca=tls.clientcas[0] if tls.clientcas else "",
+        minimum_tls=tls.minimumtls,
+        http2=not http.http2.disabled if tls.certificate else http.h2c.enabled,
+        drain=http.draintimeout or DRAIN_SECONDS,
+    )
+
+
+def _tcp_listener(address: str) -> Listener:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise BuildError(f"http.addr: {address!r} is not host:port")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host:
+        everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104
+        return Listener(everywhere, int(port))
+    try:
+        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise BuildError(f"http.addr: cannot resolve {host!r}: {error}") from error
+    return Listener(str(found[0][4][0]), int(port))

@@ -1,0 +1,111 @@
+"""The command line: arguments to calls, no logic."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import sys
+from collections.abc import Sequence
+from typing import IO
+
+from lading import __version__, build
+from lading.config.load import BUILT_IN, Loaded, load
+from lading.config.problems import ConfigurationError
+from lading.config.supported import unsupported
+from lading.oci.digest import CANONICAL, HEX_DIGITS
+from lading.operations import logging as operations_logging
+from lading.server import granian
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="lading", description="An OCI container registry.")
+    parser.add_argument("-v", "--version", action="version", version=f"lading {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    serve = commands.add_parser("serve", help="run the registry")
+    serve.add_argument(
+        "config",
+        nargs="?",
+        help="configuration file; else the one REGISTRY_CONFIGURATION_PATH names; else a default for trying out",
+    )
+    serve.add_argument("--workers", type=int, default=1, help="processes that serve requests (default: 1)")
+    options = parser.parse_args(arguments)
+    try:
+        return _serve(load(options.config), options.workers)
+    except (ConfigurationError, build.BuildError, granian.ServerError) as error:
+        print(f"configuration error: {error}", file=sys.stderr)
+    return 1
+
+
+def _serve(loaded: Loaded, workers: int) -> int:
+    configuration = loaded.configuration
+    trial = loaded.source.startswith(BUILT_IN)
+    problems = unsupported(configuration)
+    if problems:
+        raise ConfigurationError(loaded.source, problems)
+    operations_logging.configure(
+        configuration.log.level, configuration.log.formatter or "text", configuration.log.fields
+    )
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    if not configuration.http.secret and not trial:
+        log.warning(
+            "No HTTP secret provided - generated random secret. This may cause problems with uploads if "
+            "multiple registries are behind a load-balancer. To provide a shared secret, fill in http.secret "
+            "in the configuration file or set the REGISTRY_HTTP_SECRET environment variable."
+        )
+    server = build.server(configuration)
+    if workers > 1 and not server.shared_storage:
+        raise build.BuildError(f"--workers: storage {configuration.storage.driver} serves one process only")
+    if trial:
+        print(_welcome(configuration.storage.parameters.get("rootdirectory"), server.listener.port), flush=True)
+    granian.serve(server.load, server.listener, workers)
+    return 0
+
+
+def _welcome(root: object, port: int) -> str:
+    return (
+        f"Lading {__version__}, with its default configuration: for trying out, without authentication\n"
+        f"  data      {root}\n"
+        f"  address   http://localhost:{port}\n"
+        f"  push      docker push localhost:{port}/IMAGE\n"
+        f"            skopeo copy --dest-tls-verify=false oci:DIRECTORY docker://localhost:{port}/IMAGE\n"
+        f"  stop      Ctrl-C"
+    )
+
+
+def digest_main(arguments: Sequence[str] | None = None) -> int:
+    """The original's `digest` tool: a line `<digest>\\t<name>` for each file, or for standard input."""
+    parser = argparse.ArgumentParser(prog="digest", description="Print the digests of files.")
+    parser.add_argument(
+        "-a",
+        "-algorithm",
+        "--algorithm",
+        choices=HEX_DIGITS,
+        default=CANONICAL,
+        help=f"digest algorithm (default: {CANONICAL})",
+    )
+    parser.add_argument("-version", "--version", action="version", version=f"digest {__version__}")
+    parser.add_argument("files", nargs="*", help="files to read (default: standard input)")
+    options = parser.parse_args(arguments)
+    if not options.files:
+        print(f"{_digest(sys.stdin.buffer, options.algorithm)}\t-")
+        return 0
+    failed = False
+    for name in options.files:
+        try:
+            with open(name, "rb") as file:
+                print(f"{_digest(file, options.algorithm)}\t{name}")
+        except OSError as error:
+            print(f"digest: {name}: {error.strerror}", file=sys.stderr)
+            failed = True
+    return int(failed)
+
+
+def _digest(file: IO[bytes], algorithm: str) -> str:
+    running = hashlib.new(algorithm)
+    while data := file.read(1024 * 1024):
+        running.update(data)
+    return f"{algorithm}:{running.hexdigest()}"

@@ -1,0 +1,1 @@
+"""Configuration: YAML, then `REGISTRY_*` overrides on its tree, then typed models. Start at `load`."""

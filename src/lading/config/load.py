@@ -1,0 +1,126 @@
+"""From a file and the environment to a `Configuration`, or to everything that is wrong with them at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from lading.config import environment
+from lading.config.models.configuration import Configuration
+from lading.config.models.storage import FilesystemParameters
+from lading.config.models.values import Section, resolved
+from lading.config.problems import ConfigurationError, Path, Place, report
+from lading.config.remarks import remarks
+from lading.config.schema import ROOT
+from lading.config.unknown import unknown_keys
+from lading.config.wire import arrange, skeleton
+from lading.config.yaml import MapNode, Node, Scalar, YamlError, compose, locate
+
+PREFIX = "REGISTRY"
+PATH_VARIABLE = f"{PREFIX}_{environment.CONFIGURATION_PATH}"
+BUILT_IN = "default.yml"
+VERSION = "0.1"
+
+PARAMETERS: Mapping[str, type[Section]] = {"filesystem": FilesystemParameters}
+"""Drivers whose parameters are checked with the rest; the others check theirs when they are built."""
+
+_TEXTS = {
+    "missing": "is required",
+    "model_type": "must be a mapping",
+    "dict_type": "must be a mapping",
+    "list_type": "must be a list",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`warnings` are lines to log once logging is set up; `source` is the path that was read."""
+
+    configuration: Configuration
+    warnings: list[str]
+    source: str
+
+
+def load(path: str | None, environ: Mapping[str, str] | None = None) -> Loaded:
+    """Read `path`, else what `REGISTRY_CONFIGURATION_PATH` names, else the built-in default.
+
+    Without `environ` the process's environment is read. Raises `ConfigurationError`.
+    """
+    environ = os.environ if environ is None else environ
+    chosen = path or environ.get(PATH_VARIABLE)
+    if not chosen:
+        default = resources.files("lading.config").joinpath(BUILT_IN).read_bytes()
+        return parse(default, f"{BUILT_IN} (built in)", environ)
+    try:
+        with open(chosen, "rb") as file:
+            text = file.read()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise ConfigurationError(chosen, [report(Place(chosen), (), f"cannot be read: {reason}")]) from None
+    return parse(text, chosen, environ)
+
+
+def parse(text: str | bytes, source: str, environ: Mapping[str, str]) -> Loaded:
+    """As `load`, for a text at hand; `source` is what problems call it. Raises `ConfigurationError`."""
+    root = _document(text, source)
+    overrides = environment.apply(root, ROOT, environ, PREFIX)
+    arranged = arrange(root)
+    problems = overrides.problems + arranged.problems
+    configuration: Configuration | None = None
+    try:
+        configuration = Configuration.model_validate(arranged.fields)
+    except ValidationError as error:
+        # A storage section that was left out has had its problem told already.
+        told = [e for e in error.errors(include_input=False) if e["loc"] != ("storage",)]
+        problems += [_line(root, (), detail) for detail in told]
+    problems += _check_parameters(root)
+    if problems or configuration is None:
+        raise ConfigurationError(source, problems)
+    warnings = overrides.warnings + unknown_keys(root, ROOT) + remarks(configuration, root)
+    return Loaded(configuration, warnings, source)
+
+
+def _document(text: str | bytes, source: str) -> MapNode:
+    """The tree, of a known version: what the file says of it, whatever the environment says later."""
+    try:
+        root = compose(text, source) or MapNode(Place(source, 1))
+    except YamlError as error:
+        raise ConfigurationError(source, [report(error.place, (), error.what)]) from None
+    if isinstance(root, Scalar) and root.value is None:
+        root = MapNode(root.place)
+    if not isinstance(root, MapNode):
+        raise ConfigurationError(source, [report(root.place, (), "must be a mapping of settings")])
+    version = root.entries.get("version")
+    if version is not None and not isinstance(version, Scalar):
+        raise ConfigurationError(source, [report(version.place, ["version"], "must be text")])
+    known = "" if version is None or version.value is None else version.text
+    if known != VERSION:
+        what = f'unsupported version: "{known}" (known: {VERSION})'
+        raise ConfigurationError(source, [report((version or root).place, ["version"], what)])
+    return root
+
+
+def _check_parameters(root: MapNode) -> list[str]:
+    storage = root.entries.get("storage")
+    given: Mapping[str, Node] = storage.entries if isinstance(storage, MapNode) else {}
+    lines: list[str] = []
+    for driver, model in PARAMETERS.items():
+        parameters = given.get(driver)
+        if isinstance(parameters, MapNode):
+            try:
+                model.model_validate(resolved(skeleton(parameters)))
+            except ValidationError as error:
+                lines += [_line(root, ("storage", driver), detail) for detail in error.errors(include_input=False)]
+    return lines
+
+
+def _line(root: MapNode, prefix: Path, detail: ErrorDetails) -> str:
+    path = (*prefix, *detail["loc"])
+    raised = detail.get("ctx", {}).get("error")
+    what = str(raised) if raised is not None else _TEXTS.get(detail["type"], detail["msg"])
+    return report(locate(root, path), path, what)

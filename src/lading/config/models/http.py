@@ -1,0 +1,168 @@
+"""`http`: where the registry listens, with which TLS, and what it adds to its answers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+
+from lading.config.models.values import Duration, Flag, Lists, Secret, Section, Text, one_of
+
+CIPHER_SUITES = frozenset(
+    ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"]
+    + [f"TLS_RSA_WITH_{n}" for n in ["3DES_EDE_CBC_SHA", "AES_128_CBC_SHA", "AES_256_CBC_SHA"]]
+    + [f"TLS_RSA_WITH_{n}" for n in ["AES_128_GCM_SHA256", "AES_256_GCM_SHA384"]]
+    + [
+        f"TLS_ECDHE_{key}_WITH_{cipher}"
+        for key in ("ECDSA", "RSA")
+        for cipher in (
+            "AES_128_CBC_SHA",
+            "AES_256_CBC_SHA",
+            "AES_128_GCM_SHA256",
+            "AES_256_GCM_SHA384",
+            "CHACHA20_POLY1305_SHA256",
+        )
+    ]
+    + ["TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA"]
+)
+
+_CLIENT_AUTH = (
+    "request-client-cert require-any-client-cert verify-client-cert-if-given require-and-verify-client-cert"
+)
+
+MinimumTls = Annotated[
+    Literal["tls1.2", "tls1.3"],
+    one_of(
+        "tls1.2 tls1.3",
+        "unknown minimum TLS level '<x>' specified for http.tls.minimumtls (allowed: tls1.2, tls1.3)",
+        empty="tls1.2",
+    ),
+]
+ClientAuth = Annotated[
+    Literal[
+        "request-client-cert",
+        "require-any-client-cert",
+        "verify-client-cert-if-given",
+        "require-and-verify-client-cert",
+    ],
+    one_of(_CLIENT_AUTH, f"invalid ClientAuth <x> Must be one of: {_CLIENT_AUTH.replace(' ', ', ')}"),
+]
+Net = Annotated[
+    Literal["tcp", "unix"],
+    one_of("tcp unix", "unknown address type <x> (allowed: tcp, unix)", empty="tcp"),
+]
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`host:port` as (host, port); no host is every interface. Raises `ValueError`."""
+    host, colon, port = address.rpartition(":")
+    if not colon or (":" in host and not (host.startswith("[") and host.endswith("]"))):
+        raise ValueError("must be host:port, such as :5000 or [::1]:5000")
+    if not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
+        raise ValueError("the port must be a number from 0 to 65535")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _check_host(host: str) -> str:
+    try:
+        _ = urlsplit(host).port
+    except ValueError as error:
+        # A text with a colon but no scheme (`myhost:5000`) has always been passed over in silence.
+        if "://" in host:
+            raise ValueError(f'could not parse http "host" parameter: {error}') from None
+    return host
+
+
+def _check_prefix(prefix: str) -> str:
+    if prefix and not prefix.startswith("/"):
+        raise ValueError('must start with "/"')
+    return prefix
+
+
+class LetsEncrypt(Section):
+    """`cachefile` switches ACME on; despite its name it is a directory."""
+
+    cachefile: Text = ""
+    email: Text = ""
+    hosts: list[Text] = Field(default_factory=list)
+    directoryurl: Text = ""
+
+
+class Tls(Section):
+    """TLS is on with a certificate or with Let's Encrypt."""
+
+    certificate: Text = ""
+    key: Text = ""
+    clientcas: list[Text] = Field(default_factory=list)
+    clientauth: ClientAuth = "require-and-verify-client-cert"
+    """Of no effect without `clientcas`."""
+    minimumtls: MinimumTls = "tls1.2"
+    ciphersuites: list[Text] = Field(default_factory=list)
+    """Names known to Go, unchecked with a minimum of TLS 1.3, where they cannot be chosen."""
+    letsencrypt: LetsEncrypt = Field(default_factory=LetsEncrypt)
+
+    @property
+    def enabled(self) -> bool:
+        return bool(self.certificate or self.letsencrypt.cachefile)
+
+    @field_validator("ciphersuites")
+    @classmethod
+    def _known_suites(cls, suites: list[str], info: ValidationInfo) -> list[str]:
+        unknown = [suite for suite in suites if suite not in CIPHER_SUITES]
+        if unknown and info.data.get("minimumtls") != "tls1.3":
+            complaints = (f"unknown TLS cipher suite '{x}' specified for http.tls.cipherSuites" for x in unknown)
+            raise ValueError("; ".join(complaints))
+        return suites
+
+    @model_validator(mode="after")
+    def _one_source_of_certificates(self) -> Tls:
+        if self.certificate and self.letsencrypt.cachefile:
+            raise ValueError("cannot specify both certificate and Let's Encrypt")
+        if self.certificate and not self.key:
+            raise ValueError("certificate is set, but not its key")
+        return self
+
+
+class Prometheus(Section):
+    enabled: Flag = False
+    path: Text = "/metrics"
+
+
+class Debug(Section):
+    """The debug listener; it is there when it has an address."""
+
+    addr: Text = ""
+    prometheus: Prometheus = Field(default_factory=Prometheus)
+
+
+class Http2(Section):
+    disabled: Flag = False
+
+
+class H2c(Section):
+    enabled: Flag = False
+
+
+class Http(Section):
+    """`host` without a scheme (`myhost:5000`) is of no effect."""
+
+    net: Net = "tcp"
+    addr: Text = ""
+    host: Annotated[Text, AfterValidator(_check_host)] = ""
+    prefix: Annotated[Text, AfterValidator(_check_prefix)] = ""
+    secret: Secret = ""
+    relativeurls: Flag = False
+    draintimeout: Duration = 0.0
+    tls: Tls = Field(default_factory=Tls)
+    headers: Lists[Text] = Field(default_factory=dict)
+    debug: Debug = Field(default_factory=Debug)
+    http2: Http2 = Field(default_factory=Http2)
+    h2c: H2c = Field(default_factory=H2c)
+
+    @field_validator("addr")
+    @classmethod
+    def _host_and_port(cls, addr: str, info: ValidationInfo) -> str:
+        if addr and info.data.get("net") == "tcp":
+            split_address(addr)
+        return addr

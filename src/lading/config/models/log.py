@@ -1,0 +1,51 @@
+"""`log`: the operational log, the access log and their hooks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lading.config.models.values import Flag, Secret, Section, Segment, Text, Untyped, one_of
+
+Level = Annotated[
+    Literal["error", "warn", "info", "debug"],
+    one_of("error warn info debug", "invalid loglevel <x> Must be one of [error, warn, info, debug]", fold=True),
+]
+
+
+class AccessLog(Section):
+    disabled: Flag = False
+
+
+class Smtp(Section):
+    addr: Text = ""
+    username: Text = ""
+    password: Secret = ""
+    insecure: Flag = False
+
+
+class MailOptions(Section):
+    smtp: Smtp = Field(default_factory=Smtp)
+    sender: Text = Field(default="", alias="from")
+    to: list[Text] = Field(default_factory=list)
+
+
+class Hook(Section):
+    """Something to do for log entries of the listed levels."""
+
+    disabled: Flag = False
+    type: Text = ""
+    levels: list[Text] = Field(default_factory=list)
+    options: Annotated[MailOptions, Segment("MAILOPTIONS")] = Field(default_factory=MailOptions)
+
+
+class Log(Section):
+    """`formatter` is any text here: a name that is not known is refused at start-up only."""
+
+    accesslog: AccessLog = Field(default_factory=AccessLog)
+    level: Level = "info"
+    formatter: Text = "text"
+    fields: dict[str, Untyped] = Field(default_factory=dict)
+    hooks: list[Hook] = Field(default_factory=list)
+    reportcaller: Flag = False

@@ -1,0 +1,67 @@
+"""What can be used as it is, but is likely not what was meant."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from lading.config.models.configuration import Configuration
+from lading.config.problems import Path, report
+from lading.config.yaml import MapNode, Node, Scalar, locate
+
+CACHES = ("inmemory", "redis")
+
+
+def remarks(configuration: Configuration, root: MapNode) -> list[str]:
+    """One line each, with the place it was written at."""
+    found = [*_storage(configuration, root), *_http(configuration), *_redis(configuration)]
+    return [report(locate(root, path), path, what) for path, what in found]
+
+
+Remark = tuple[Path, str]
+
+
+def _storage(configuration: Configuration, root: MapNode) -> list[Remark]:
+    found: list[Remark] = []
+    cache = configuration.storage.cache
+    if _find(root, "storage", "cache") is not None and cache.blobdescriptor not in CACHES:
+        what = f'unknown cache type "{cache.blobdescriptor}", caching disabled'
+        found.append((("storage", "cache"), what))
+    if cache.blobdescriptor == "redis" and "blobdescriptorsize" in cache.model_fields_set:
+        what = "blobdescriptorsize parameter is not supported with redis cache"
+        found.append((("storage", "cache", "blobdescriptorsize"), what))
+    enabled = _find(root, "storage", "delete", "enabled")
+    if isinstance(enabled, Scalar) and not isinstance(enabled.value, bool | None):
+        found.append((("storage", "delete", "enabled"), "is not true or false, so deletion stays off"))
+    return found
+
+
+def _http(configuration: Configuration) -> list[Remark]:
+    found: list[Remark] = []
+    http = configuration.http
+    if http.tls.key and not http.tls.enabled:
+        found.append((("http", "tls", "key"), "has no effect without a certificate: TLS is off"))
+    if http.tls.minimumtls == "tls1.3" and http.tls.ciphersuites:
+        what = (
+            "restricting TLS cipher suites to empty. Because configuring cipher suites is no longer supported"
+            " in tls1.3"
+        )
+        found.append((("http", "tls", "ciphersuites"), what))
+    if http.host and not ("://" in http.host and urlsplit(http.host).netloc):
+        found.append((("http", "host"), "has no effect without a scheme and a host: https://host"))
+    return found
+
+
+def _redis(configuration: Configuration) -> list[Remark]:
+    tls = configuration.redis.tls
+    if bool(tls.certificate) != bool(tls.key):
+        return [(("redis", "tls"), "certificate and key are needed both: continuing without client certificate")]
+    return []
+
+
+def _find(root: MapNode, *path: str) -> Node | None:
+    node: Node = root
+    for step in path:
+        if not isinstance(node, MapNode) or step not in node.entries:
+            return None
+        node = node.entries[step]
+    return node

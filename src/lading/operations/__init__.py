@@ -1,0 +1,1 @@
+"""What operators see and what runs beside the requests: logs, access log, housekeeping."""

@@ -1,0 +1,57 @@
+"""Work that runs beside the requests: the removal of stale upload sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import logging
+import secrets
+from dataclasses import dataclass, field
+
+from lading.registry.ports import Storage, StorageError
+from lading.registry.purge import purge
+
+log = logging.getLogger(__name__)
+
+_MINUTES = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Purging:
+    """`age` and `interval` are in seconds."""
+
+    age: float
+    interval: float
+    dry_run: bool
+
+
+@dataclass(slots=True)
+class Housekeeping:
+    storage: Storage
+    purging: Purging | None
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def start(self) -> None:
+        if self.purging is not None:
+            self._tasks.append(asyncio.create_task(self._purge(self.purging)))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks.clear()
+
+    async def _purge(self, purging: Purging) -> None:
+        # Several registries on one storage should not all walk it at the same moment.
+        delay = secrets.randbelow(60) * _MINUTES
+        log.info("Starting upload purge in %dm0s", delay // _MINUTES)
+        while True:
+            await asyncio.sleep(delay)
+            older_than = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=purging.age)
+            try:
+                await purge(self.storage, older_than=older_than, dry_run=purging.dry_run)
+            except StorageError as error:
+                log.error("cannot purge uploads: %s", error)
+            delay = purging.interval

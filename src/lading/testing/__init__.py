@@ -1,0 +1,1 @@
+"""Contract suites for drivers, Lading's own and those of others. They need nothing but this package."""

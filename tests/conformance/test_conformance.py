@@ -1,0 +1,83 @@
+"""The conformance program of the OCI distribution specification: nothing fails, nothing is left out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from tests.servers.peers import executable
+from tests.servers.process import StartRegistry
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+
+# The program pushes images whose layers lie elsewhere; without this the original's policy refuses them.
+ALLOW_LAYER_URLS = {"validation": {"manifests": {"urls": {"allow": ["^https?://"]}}}}
+
+APIS = """
+    PING PULL PUSH BLOBS_ATOMIC BLOBS_DELETE BLOBS_DIGEST_HEADER BLOBS_MOUNT_ANONYMOUS BLOBS_UPLOAD_CANCEL
+    MANIFESTS_ATOMIC MANIFESTS_DELETE MANIFESTS_DIGEST_HEADER MANIFESTS_TAG_PARAM TAGS_ATOMIC TAGS_DELETE
+    TAGS_LIST REFERRER
+""".split()
+DATA = """
+    IMAGE INDEX INDEX_LIST ARTIFACT SUBJECT SUBJECT_MISSING ARTIFACT_LIST SUBJECT_LIST DATA_FIELD
+    NONDISTRIBUTABLE CUSTOM_FIELDS NO_LAYERS EMPTY_BLOB SHA512
+""".split()
+
+# "Sparse" images name layers that are not there. The specification lets a registry refuse them, and the
+# original does (MANIFEST_BLOB_UNKNOWN), so that no image can be pushed that cannot be pulled.
+DISABLED = {"Sparse Manifests"}
+
+FEWEST_TESTS = 950
+"""Fewer results than this, and the program did not run what it ran when this was written."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the program wrote: a status for each test, each API and each set of data."""
+
+    tests: dict[str, list[str]]
+    """Names by status; one name can stand for several results."""
+    apis: dict[str, str]
+    data: dict[str, str]
+    explanations: str
+
+
+def run_program(host: str, version: str, folder: Path) -> Results:
+    settings = {"OCI_REGISTRY": host, "OCI_TLS": "disabled", "OCI_VERSION": version}
+    settings |= {f"OCI_API_{name}": "true" for name in APIS} | {f"OCI_DATA_{name}": "true" for name in DATA}
+    settings |= {"OCI_RESULTS_DIR": str(folder), "PATH": os.environ["PATH"]}
+    folder.mkdir()
+    run = subprocess.run(
+        [executable("conformance")], cwd=folder, env=settings, capture_output=True, text=True, timeout=100, check=False
+    )  # fmt: skip
+    junit = ElementTree.parse(folder / "junit.xml").getroot()
+    summary = yaml.safe_load((folder / "results.yaml").read_text())
+    tests: dict[str, list[str]] = {}
+    explained = []
+    for case in junit.iter("testcase"):
+        tests.setdefault(case.attrib["status"], []).append(case.attrib["name"])
+        if case.attrib["status"] != "passed":
+            explained.append(f"{case.attrib['status']}: {case.attrib['name']}\n{case.findtext('system-out', '')}")
+    explained.append(f"exit status {run.returncode}\n{run.stderr[-4000:]}")
+    return Results(tests, summary["apis"], summary["data"], "\n".join(explained))
+
+
+@pytest.mark.parametrize("version", ["1.1", "dev"])
+def test_everything_passes(start_lading: StartRegistry, tmp_path: Path, version: str) -> None:
+    registry = start_lading(extra=ALLOW_LAYER_URLS)
+    results = run_program(registry.host, version, tmp_path / "results")
+    totals = Counter({status: len(names) for status, names in results.tests.items()})
+    print(f"OCI conformance {version}: {dict(totals)}")
+    assert set(totals) == {"passed"}, results.explanations
+    assert totals["passed"] >= FEWEST_TESTS
+
+    assert {name: status for name, status in results.apis.items() if status != "Pass"} == {}
+    assert {name for name, status in results.data.items() if status != "Pass"} == DISABLED
+    assert all(results.data[name] == "Disabled" for name in DISABLED)

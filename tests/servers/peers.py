@@ -1,0 +1,100 @@
+"""The real clients that `tests/peers.sh` installs, each run in a home of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+RUN_SECONDS = 90.0
+
+_FROM_DEBIAN = {"skopeo", "podman", "buildah", "umoci"}
+
+
+def executable(name: str) -> str:
+    """The path of a peer. Without it the test is skipped, or fails where CI=true: there it must not be missing.
+
+    What Go built is looked for in its own folder alone: `registry` on the PATH may well be Lading.
+    """
+    built = Path(os.environ.get("LADING_PEERS", Path.home() / ".cache/lading/peers")) / "bin"
+    found = shutil.which(name, path=None if name in _FROM_DEBIAN else str(built))
+    if found is not None:
+        return found
+    reason = f"{name} is not installed: run tests/peers.sh"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+class Peer:
+    """A client program. Nothing of the user's own configuration reaches it, and nothing of it stays behind."""
+
+    def __init__(self, path: str, home: Path) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._environment = {
+            "PATH": f"{Path(path).parent}:{os.environ.get('PATH', os.defpath)}",
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "XDG_RUNTIME_DIR": str(home),
+            "LANG": "C.UTF-8",
+        }
+
+    def __call__(
+        self,
+        *arguments: str | Path,
+        folder: Path | None = None,
+        given: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> str:
+        """Run to the end and return standard output; `given` goes to standard input."""
+        return self._succeed(arguments, folder, given, environment).stdout
+
+    def said(self, *arguments: str | Path, folder: Path | None = None) -> str:
+        """Run to the end and return standard output and standard error."""
+        run = self._succeed(arguments, folder, None, None)
+        return run.stdout + run.stderr
+
+    def refused(self, *arguments: str | Path, folder: Path | None = None) -> str:
+        """Run what must fail and return all that it said."""
+        run = self._run(arguments, folder, None, None)
+        assert run.returncode != 0, f"{self._line(arguments)} should have failed, but said:\n{run.stdout}"
+        return run.stdout + run.stderr
+
+    def _succeed(
+        self,
+        arguments: tuple[str | Path, ...],
+        folder: Path | None,
+        given: str | None,
+        environment: Mapping[str, str] | None,
+    ) -> subprocess.CompletedProcess[str]:
+        run = self._run(arguments, folder, given, environment)
+        said = f"exited with {run.returncode}:\n{run.stdout}{run.stderr}"
+        assert run.returncode == 0, f"{self._line(arguments)} {said}"
+        return run
+
+    def _run(
+        self,
+        arguments: tuple[str | Path, ...],
+        folder: Path | None,
+        given: str | None,
+        environment: Mapping[str, str] | None,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self._path, *map(str, arguments)],
+            cwd=folder,
+            input=given,
+            stdin=subprocess.DEVNULL if given is None else None,
+            env=self._environment | dict(environment or {}),
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+
+    def _line(self, arguments: tuple[str | Path, ...]) -> str:
+        return " ".join([Path(self._path).name, *map(str, arguments)])
