@@ -63,5 +63,5 @@ def test_same_answer(sides: Sides, case: Case) -> None:
 
 
 def test_every_case_is_in_the_table_once() -> None:
-    titles = [case.title for case in CASES]
-    assert sorted(set(titles)) == sorted(titles)
+    twice = [case.title for number, case in enumerate(CASES) if case in CASES[:number]]
+    assert twice == []

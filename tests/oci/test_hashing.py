@@ -147,7 +147,7 @@ def test_other_algorithms_cannot_be_restored(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nonexistent.so", hashlib.__file__, None])
-def test_without_the_functions_there_is_no_library(path: str | None, tmp_path: Path) -> None:
+def test_without_the_functions_there_is_no_library(path: str | None) -> None:
     """A file that is missing, one that is no library, and (usually) a program without them."""
     library = load_libcrypto(path)
     assert library is None or path is None

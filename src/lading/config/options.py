@@ -6,6 +6,8 @@ environment variables reach them.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lading.config.kinds import Kind, Leaf, MapOf
 
 
@@ -60,10 +62,10 @@ CONTROLLERS: dict[str, Kind] = {
     ),
 }
 
-MIDDLEWARE = MapOf(
-    Leaf.ANY,
-    dict.fromkeys(
-        ["baseurl", "scheme", "host", "trimpathprefix", "privatekey", "keypairid", "duration", "ipfilteredby", "awsregion", "updatefrequency", "updatefrenquency", "iprangesurl"],
-        Leaf.TEXT,
+MIDDLEWARE = replace(
+    _options(
+        "baseurl scheme host trimpathprefix privatekey keypairid duration ipfilteredby awsregion updatefrequency"
+        " updatefrenquency iprangesurl"
     ),
+    closed=False,
 )

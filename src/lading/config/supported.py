@@ -10,6 +10,16 @@ from collections.abc import Callable
 from lading.config.models.configuration import Configuration
 from lading.config.problems import printable
 
+
+def _middleware(configuration: Configuration, point: str) -> bool:
+    return any(not element.disabled for element in configuration.middleware.get(point, []))
+
+
+def _other_client_auth(configuration: Configuration) -> bool:
+    tls = configuration.http.tls
+    return bool(tls.clientcas) and tls.clientauth != "require-and-verify-client-cert"
+
+
 _CHOICES: tuple[tuple[str, Callable[[Configuration], str], tuple[str, ...], str], ...] = (
     ("log.formatter", lambda c: c.log.formatter, ("text", "json", ""), 'unsupported logging formatter: "<x>"'),
     ("storage", lambda c: c.storage.driver, ("filesystem", "inmemory"), "StorageDriver not registered: <x>"),
@@ -30,7 +40,7 @@ _SETTINGS: tuple[tuple[str, Callable[[Configuration], object]], ...] = (
     ("middleware.repository", lambda c: _middleware(c, "repository")),
     ("middleware.storage", lambda c: _middleware(c, "storage")),
     ("http.tls.clientcas: more than one file", lambda c: len(c.http.tls.clientcas) > 1),
-    ("http.tls.clientauth: other than require-and-verify-client-cert", lambda c: _other_client_auth(c)),
+    ("http.tls.clientauth: other than require-and-verify-client-cert", _other_client_auth),
     ("http.tls.ciphersuites", lambda c: c.http.tls.ciphersuites and c.http.tls.minimumtls != "tls1.3"),
     ("http.tls.letsencrypt.cachefile", lambda c: c.http.tls.letsencrypt.cachefile),
     ("http.debug.addr", lambda c: c.http.debug.addr),
@@ -47,11 +57,12 @@ _SETTINGS: tuple[tuple[str, Callable[[Configuration], object]], ...] = (
 
 def unsupported(configuration: Configuration, *sections: str) -> list[str]:
     """Why this configuration cannot be served, one line each; of these top-level sections only, if given."""
-    found = [
-        f"{key}: {text.replace('<x>', chosen(configuration))} (this version of Lading has: {', '.join(filter(None, has))})"
-        for key, chosen, has, text in _CHOICES
-        if chosen(configuration) not in has
-    ]
+    found: list[str] = []
+    for key, chosen, names, text in _CHOICES:
+        name = chosen(configuration)
+        if name not in names:
+            has = ", ".join(filter(None, names))
+            found.append(f"{key}: {text.replace('<x>', name)} (this version of Lading has: {has})")
     found += [
         f"{key}: not supported by this version of Lading" for key, is_set in _SETTINGS if is_set(configuration)
     ]
@@ -65,12 +76,3 @@ def unsupported(configuration: Configuration, *sections: str) -> list[str]:
 
 def _section(line: str) -> str:
     return line.partition(":")[0].partition(".")[0]
-
-
-def _middleware(configuration: Configuration, point: str) -> bool:
-    return any(not element.disabled for element in configuration.middleware.get(point, []))
-
-
-def _other_client_auth(configuration: Configuration) -> bool:
-    tls = configuration.http.tls
-    return bool(tls.clientcas) and tls.clientauth != "require-and-verify-client-cert"

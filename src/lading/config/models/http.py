@@ -2,56 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from lading.config.models.values import Duration, Flag, Lists, Secret, Section, Text, one_of
 
+_CBC = ["AES_128_CBC_SHA", "AES_256_CBC_SHA"]
+_GCM = ["AES_128_GCM_SHA256", "AES_256_GCM_SHA384"]
 CIPHER_SUITES = frozenset(
-    ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"]
-    + [f"TLS_RSA_WITH_{n}" for n in ["3DES_EDE_CBC_SHA", "AES_128_CBC_SHA", "AES_256_CBC_SHA"]]
-    + [f"TLS_RSA_WITH_{n}" for n in ["AES_128_GCM_SHA256", "AES_256_GCM_SHA384"]]
-    + [
-        f"TLS_ECDHE_{key}_WITH_{cipher}"
-        for key in ("ECDSA", "RSA")
-        for cipher in (
-            "AES_128_CBC_SHA",
-            "AES_256_CBC_SHA",
-            "AES_128_GCM_SHA256",
-            "AES_256_GCM_SHA384",
-            "CHACHA20_POLY1305_SHA256",
-        )
-    ]
-    + ["TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA"]
+    [f"TLS_{cipher}" for cipher in [*_GCM, "CHACHA20_POLY1305_SHA256"]]
+    + [f"TLS_RSA_WITH_{cipher}" for cipher in ["3DES_EDE_CBC_SHA", *_CBC, *_GCM]]
+    + [f"TLS_ECDHE_ECDSA_WITH_{cipher}" for cipher in [*_CBC, *_GCM, "CHACHA20_POLY1305_SHA256"]]
+    + [f"TLS_ECDHE_RSA_WITH_{c}" for c in ["3DES_EDE_CBC_SHA", *_CBC, *_GCM, "CHACHA20_POLY1305_SHA256"]]
 )
 
-_CLIENT_AUTH = (
-    "request-client-cert require-any-client-cert verify-client-cert-if-given require-and-verify-client-cert"
-)
+MinimumTls = Literal["tls1.2", "tls1.3"]
+ClientAuth = Literal[
+    "request-client-cert",
+    "require-any-client-cert",
+    "verify-client-cert-if-given",
+    "require-and-verify-client-cert",
+]
+Net = Literal["tcp", "unix"]
 
-MinimumTls = Annotated[
-    Literal["tls1.2", "tls1.3"],
-    one_of(
-        "tls1.2 tls1.3",
-        "unknown minimum TLS level '<x>' specified for http.tls.minimumtls (allowed: tls1.2, tls1.3)",
-        empty="tls1.2",
-    ),
-]
-ClientAuth = Annotated[
-    Literal[
-        "request-client-cert",
-        "require-any-client-cert",
-        "verify-client-cert-if-given",
-        "require-and-verify-client-cert",
-    ],
-    one_of(_CLIENT_AUTH, f"invalid ClientAuth <x> Must be one of: {_CLIENT_AUTH.replace(' ', ', ')}"),
-]
-Net = Annotated[
-    Literal["tcp", "unix"],
-    one_of("tcp unix", "unknown address type <x> (allowed: tcp, unix)", empty="tcp"),
-]
+_UNKNOWN_MINIMUM = "unknown minimum TLS level '<x>' specified for http.tls.minimumtls"
+_UNKNOWN_CLIENT_AUTH = f"invalid ClientAuth <x> Must be one of: {', '.join(get_args(ClientAuth))}"
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -95,9 +72,11 @@ class Tls(Section):
     certificate: Text = ""
     key: Text = ""
     clientcas: list[Text] = Field(default_factory=list)
-    clientauth: ClientAuth = "require-and-verify-client-cert"
+    clientauth: Annotated[ClientAuth, one_of(ClientAuth, _UNKNOWN_CLIENT_AUTH)] = "require-and-verify-client-cert"
     """Of no effect without `clientcas`."""
-    minimumtls: MinimumTls = "tls1.2"
+    minimumtls: Annotated[
+        MinimumTls, one_of(MinimumTls, f"{_UNKNOWN_MINIMUM} (allowed: tls1.2, tls1.3)", empty="tls1.2")
+    ] = "tls1.2"
     ciphersuites: list[Text] = Field(default_factory=list)
     """Names known to Go, unchecked with a minimum of TLS 1.3, where they cannot be chosen."""
     letsencrypt: LetsEncrypt = Field(default_factory=LetsEncrypt)
@@ -147,7 +126,7 @@ class H2c(Section):
 class Http(Section):
     """`host` without a scheme (`myhost:5000`) is of no effect."""
 
-    net: Net = "tcp"
+    net: Annotated[Net, one_of(Net, "unknown address type <x> (allowed: tcp, unix)", empty="tcp")] = "tcp"
     addr: Text = ""
     host: Annotated[Text, AfterValidator(_check_host)] = ""
     prefix: Annotated[Text, AfterValidator(_check_prefix)] = ""

@@ -8,9 +8,10 @@ from pydantic import Field
 
 from lading.config.models.values import Flag, Secret, Section, Segment, Text, Untyped, one_of
 
+LevelName = Literal["error", "warn", "info", "debug"]
 Level = Annotated[
-    Literal["error", "warn", "info", "debug"],
-    one_of("error warn info debug", "invalid loglevel <x> Must be one of [error, warn, info, debug]", fold=True),
+    LevelName,
+    one_of(LevelName, "invalid loglevel <x> Must be one of [error, warn, info, debug]", fold=True),
 ]
 
 

@@ -10,15 +10,8 @@ from pydantic import AfterValidator, Field
 
 from lading.config.models.values import Flag, Integer, Section, Text, one_of, positive_or
 
-Platforms = Annotated[
-    Literal["all", "none", "list"],
-    one_of(
-        "all none list",
-        "invalid platforms option <x> Must be one of [all, none, list]",
-        empty="all",
-        fold=True,
-    ),
-]
+PlatformRule = Literal["all", "none", "list"]
+_UNKNOWN_RULE = "invalid platforms option <x> Must be one of [all, none, list]"
 
 
 def _check_pattern(pattern: str) -> str:
@@ -56,7 +49,7 @@ class Platform(Section):
 class Indexes(Section):
     """Whose children must exist: all, none, or those of a platform in the list (an empty list is all)."""
 
-    platforms: Platforms = "all"
+    platforms: Annotated[PlatformRule, one_of(PlatformRule, _UNKNOWN_RULE, empty="all", fold=True)] = "all"
     platformlist: list[Platform] = Field(default_factory=list)
 
 

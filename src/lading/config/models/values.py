@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
@@ -112,9 +112,9 @@ def _duration(data: object) -> float:
         raise ValueError(f"{shown(data)} is {error}; a bare number counts nanoseconds") from None
 
 
-def one_of(names: str, otherwise: str, *, empty: str | None = None, fold: bool = False) -> BeforeValidator:
-    """One of some words. `otherwise` is the complaint, with `<x>` for what was found; `empty` is what "" means."""
-    allowed = names.split()
+def one_of(words: object, otherwise: str, *, empty: str | None = None, fold: bool = False) -> BeforeValidator:
+    """One of the words of a `Literal`; "" is `empty`, if given. `otherwise` complains, of `<x>`."""
+    allowed = get_args(words)
 
     def check(data: object) -> str:
         text = _text(data)
