@@ -29,7 +29,7 @@ class RepositoryName(str):
     @classmethod
     def parse(cls, text: str) -> RepositoryName:
         """Raises NAME_INVALID."""
-        if len(text) > MAX_NAME_LENGTH:
+        if _path_length(text) > MAX_NAME_LENGTH:
             # No longer text is shown to the regular expression, which keeps its time bounded.
             reason = f"repository name must not be more than {MAX_NAME_LENGTH} characters"
             raise errors.NAME_INVALID(detail=f'repository name "{text[:64]}…" invalid: {reason}')
@@ -58,7 +58,13 @@ Reference = Tag | Digest
 
 def has_name_shape(text: str) -> bool:
     """Whether a path may hold `text` as a repository name; longer names are judged by their length alone."""
-    return len(text) > MAX_NAME_LENGTH or _NAME.fullmatch(text) is not None
+    return _path_length(text) > MAX_NAME_LENGTH or _NAME.fullmatch(text) is not None
+
+
+def _path_length(text: str) -> int:
+    """What the limit counts: all behind a first component, which the original takes for a domain."""
+    domain, _, path = text.partition("/")
+    return max(len(path), len(domain))
 
 
 def is_tag(text: str) -> bool:

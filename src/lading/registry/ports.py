@@ -94,7 +94,7 @@ class Reader(Protocol):
         ...
 
     async def close(self) -> None:
-        """Always to be called; calling it twice is harmless."""
+        """Always to be called; calling it twice is harmless. Reading after it raises `StorageError`."""
         ...
 
 
@@ -112,13 +112,17 @@ class Writer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Make what was written durable and let go of the key: it can be appended to by any process."""
+        """Make what was written durable and let go of the key: it can be appended to by any process.
+
+        Where the key was deleted meanwhile, nothing is made anew.
+        """
         ...
 
     async def commit(self, target: str | None = None) -> None:
         """As `close`; and the object is complete and lies under `target`, if one is given.
 
-        Nobody else writes between the last write and the move.
+        Nobody else writes between the last write and the move. Raises `PathNotFoundError` where the key was
+        deleted meanwhile, `InvalidPathError` for the target; the latter leaves the writer as it was.
         """
         ...
 
@@ -133,6 +137,7 @@ class Storage(Protocol):
     Keys are absolute (`/docker/registry/v2/…`) and come from `layout`; components of a key form directories.
     Digests and sizes are checked by the caller; a driver never hashes. Every method raises `InvalidPathError`
     for what is not a key, `PathNotFoundError` where there is nothing, and else only `StorageError`.
+    An object that is still being written can be seen, and read as far as it was written.
     """
 
     name: str
@@ -166,17 +171,23 @@ class Storage(Protocol):
         ...
 
     async def move(self, source: str, target: str) -> None:
-        """Rename, replacing the target; durable on return. A missing source leaves the target as it was."""
+        """Rename an object, replacing the target; durable on return.
+
+        A missing source leaves the target as it was.
+        """
         ...
 
     async def delete(self, key: str) -> None:
-        """Remove an object, or a directory with all below it; never a sibling that shares a prefix."""
+        """Remove an object, or a directory with all below it, unfinished objects included.
+
+        Never a sibling that shares a prefix.
+        """
         ...
 
     def list(self, key: str, *, after: str = "") -> AsyncIterator[str]:
         """The names (not keys) of the direct children that sort strictly after `after`, in byte order.
 
-        `/` can always be listed.
+        `/` can always be listed; an object cannot: `PathNotFoundError`.
         """
         ...
 

@@ -144,6 +144,7 @@ class FilesystemStorage:
                 yield name
 
     async def redirect(self, key: str, method: str) -> str | None:  # noqa: ARG002
+        check_key(DRIVER, key)
         return None
 
     def _path(self, key: str) -> str:
