@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.servers import process
 from tests.servers.peers import Peer, executable
 from tests.servers.process import Registry, StartRegistry

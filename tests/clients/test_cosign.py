@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from tests.servers import content
 from tests.servers.peers import Peer
 from tests.servers.process import Registry
@@ -39,9 +38,7 @@ def sign(cosign: Peer, folder: Path, image: str) -> None:
     cosign("sign", "--key=mine.key", *OFFLINE_SIGN, image, folder=folder, environment=PASSWORD)
 
 
-def test_signature_is_a_referrer_and_verifies(
-    lading: Registry, cosign: Peer, image: str, tmp_path: Path
-) -> None:
+def test_signature_is_a_referrer_and_verifies(lading: Registry, cosign: Peer, image: str, tmp_path: Path) -> None:
     verify = ["verify", *OFFLINE_VERIFY]
     assert "no signatures found" in cosign.refused(*verify, "--key=mine.pub", image, folder=tmp_path)
 

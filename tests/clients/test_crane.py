@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from tests.servers import content, layouts
 from tests.servers.content import Package
 from tests.servers.peers import Peer

@@ -6,16 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from tests.servers.peers import Peer
 from tests.servers.process import Registry
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(60)]
 
 
-def test_chart_is_pushed_shown_and_pulled(
-    lading: Registry, peer: Callable[[str], Peer], tmp_path: Path
-) -> None:
+def test_chart_is_pushed_shown_and_pulled(lading: Registry, peer: Callable[[str], Peer], tmp_path: Path) -> None:
     helm = peer("helm")
     helm("create", "demo", folder=tmp_path)
     for version in ("0.1.0", "0.2.0+build.7"):

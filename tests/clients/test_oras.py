@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from tests.servers import content, layouts
 from tests.servers.peers import Peer
 from tests.servers.process import Registry
@@ -32,9 +31,7 @@ def files(tmp_path: Path) -> Path:
     return folder
 
 
-def test_push_and_pull_files_under_several_tags(
-    lading: Registry, oras: Peer, files: Path, tmp_path: Path
-) -> None:
+def test_push_and_pull_files_under_several_tags(lading: Registry, oras: Peer, files: Path, tmp_path: Path) -> None:
     target = f"{lading.host}/art/report"
     pushed = json.loads(
         oras(
@@ -95,12 +92,13 @@ def test_recursive_copy_takes_the_referrers_along(lading: Registry, oras: Peer, 
     lading.client.push("team/app", "1.0", package)
     lading.client.push("team/app", attached.manifest.digest, attached)
     layout = tmp_path / "out"
-    oras("copy", "--from-plain-http", "--recursive", f"{lading.host}/team/app:1.0", "--to-oci-layout", f"{layout}:1.0")
+    copy = ["copy", "--recursive"]
+    oras(*copy, "--from-plain-http", f"{lading.host}/team/app:1.0", "--to-oci-layout", f"{layout}:1.0")
     copied = layouts.read(layout)
     expected = package.everything() | attached.everything()
     assert {digest: copied.get(digest) for digest in expected} == expected
 
-    oras("copy", "--to-plain-http", "--recursive", "--from-oci-layout", f"{layout}:1.0", f"{lading.host}/new/app:1.0")
+    oras(*copy, "--to-plain-http", "--from-oci-layout", f"{layout}:1.0", f"{lading.host}/new/app:1.0")
     assert lading.client.pull("new/app", "1.0") == package.everything()
     referrers = lading.client.referrers("new/app", package.manifest.digest)
     assert [each["digest"] for each in referrers] == [attached.manifest.digest]

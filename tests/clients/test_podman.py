@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.servers import content
 from tests.servers.peers import Peer
 from tests.servers.process import Registry

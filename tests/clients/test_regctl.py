@@ -7,14 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from tests.servers import content, layouts
 from tests.servers.peers import Peer
 from tests.servers.process import Registry
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(60)]
-
-Regctl = Callable[..., str]
 
 
 @pytest.fixture
@@ -71,7 +68,8 @@ def test_referrers_are_put_listed_filtered_and_copied(lading: Registry, regctl: 
 
     regctl("image", "copy", "--referrers", subject, f"{lading.host}/moved/app:1.0")
     assert kinds(f"{lading.host}/moved/app:1.0") == ["example/sbom", "example/signature"]
-    body = regctl("artifact", "get", f"--subject={lading.host}/moved/app:1.0", "--filter-artifact-type=example/sbom")
+    only = ["--filter-artifact-type=example/sbom"]
+    body = regctl("artifact", "get", f"--subject={lading.host}/moved/app:1.0", *only)
     assert body == "a example/sbom\n"
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from tests.servers import content, layouts
 from tests.servers.content import Package
 from tests.servers.peers import Peer
@@ -31,9 +30,7 @@ def push(skopeo: Peer, layout: Path, tag: str, target: str) -> None:
 @pytest.mark.parametrize(
     "package", [content.image("one"), content.multi_arch("many")], ids=["image", "multi-arch"]
 )
-def test_layout_comes_back_as_it_went_in(
-    lading: Registry, skopeo: Peer, tmp_path: Path, package: Package
-) -> None:
+def test_layout_comes_back_as_it_went_in(lading: Registry, skopeo: Peer, tmp_path: Path, package: Package) -> None:
     layout = layouts.write(tmp_path / "in", {"1.0": package})
     push(skopeo, layout, "1.0", f"{lading.host}/team/app:1.0")
     assert lading.client.pull("team/app", "1.0") == package.everything()

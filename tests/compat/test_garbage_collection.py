@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.servers import content
 from tests.servers.content import Package
 from tests.servers.process import Registry, StartRegistry

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.compat.conftest import Pair
 from tests.servers import content
 from tests.servers.client import Client

@@ -11,7 +11,6 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-
 from tests.servers.peers import executable
 from tests.servers.process import StartRegistry
 
@@ -20,15 +19,15 @@ pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
 # The program pushes images whose layers lie elsewhere; without this the original's policy refuses them.
 ALLOW_LAYER_URLS = {"validation": {"manifests": {"urls": {"allow": ["^https?://"]}}}}
 
-APIS = """
-    PING PULL PUSH BLOBS_ATOMIC BLOBS_DELETE BLOBS_DIGEST_HEADER BLOBS_MOUNT_ANONYMOUS BLOBS_UPLOAD_CANCEL
-    MANIFESTS_ATOMIC MANIFESTS_DELETE MANIFESTS_DIGEST_HEADER MANIFESTS_TAG_PARAM TAGS_ATOMIC TAGS_DELETE
-    TAGS_LIST REFERRER
-""".split()
-DATA = """
-    IMAGE INDEX INDEX_LIST ARTIFACT SUBJECT SUBJECT_MISSING ARTIFACT_LIST SUBJECT_LIST DATA_FIELD
-    NONDISTRIBUTABLE CUSTOM_FIELDS NO_LAYERS EMPTY_BLOB SHA512
-""".split()
+APIS = (
+    "PING PULL PUSH REFERRER BLOBS_ATOMIC BLOBS_DELETE BLOBS_DIGEST_HEADER BLOBS_MOUNT_ANONYMOUS"
+    " BLOBS_UPLOAD_CANCEL MANIFESTS_ATOMIC MANIFESTS_DELETE MANIFESTS_DIGEST_HEADER MANIFESTS_TAG_PARAM"
+    " TAGS_ATOMIC TAGS_DELETE TAGS_LIST"
+)
+DATA = (
+    "IMAGE INDEX INDEX_LIST ARTIFACT SUBJECT SUBJECT_MISSING ARTIFACT_LIST SUBJECT_LIST DATA_FIELD"
+    " NONDISTRIBUTABLE CUSTOM_FIELDS NO_LAYERS EMPTY_BLOB SHA512"
+)
 
 # "Sparse" images name layers that are not there. The specification lets a registry refuse them, and the
 # original does (MANIFEST_BLOB_UNKNOWN), so that no image can be pushed that cannot be pulled.
@@ -51,12 +50,19 @@ class Results:
 
 def run_program(host: str, version: str, folder: Path) -> Results:
     settings = {"OCI_REGISTRY": host, "OCI_TLS": "disabled", "OCI_VERSION": version}
-    settings |= {f"OCI_API_{name}": "true" for name in APIS} | {f"OCI_DATA_{name}": "true" for name in DATA}
+    settings |= {f"OCI_API_{name}": "true" for name in APIS.split()}
+    settings |= {f"OCI_DATA_{name}": "true" for name in DATA.split()}
     settings |= {"OCI_RESULTS_DIR": str(folder), "PATH": os.environ["PATH"]}
     folder.mkdir()
     run = subprocess.run(
-        [executable("conformance")], cwd=folder, env=settings, capture_output=True, text=True, timeout=100, check=False
-    )  # fmt: skip
+        executable("conformance"),
+        cwd=folder,
+        env=settings,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
     junit = ElementTree.parse(folder / "junit.xml").getroot()
     summary = yaml.safe_load((folder / "results.yaml").read_text())
     tests: dict[str, list[str]] = {}

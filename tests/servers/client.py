@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
@@ -67,7 +68,9 @@ class Client:
         """`target` goes out as it is. A body of several pieces is sent with chunked transfer encoding."""
         connection = http.client.HTTPConnection(self.host, timeout=REQUEST_SECONDS)
         try:
-            connection.request(method, target, body=body, headers=dict(headers or {}))
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, body=body, headers=dict(headers or {}))
+            # A refusal may come before all of the body was taken, and then it is there to be read.
             response = connection.getresponse()
             return Answer(f"{method} {target}", response.status, response.headers, response.read())
         finally:

@@ -100,7 +100,7 @@ def image(
 
 def index(children: Sequence[Package], *, docker: bool = False, algorithm: str = "sha256") -> Package:
     """An index over images (with their platforms) and over other indexes."""
-    manifest = {
+    manifest: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": DOCKER_LIST if docker else OCI_INDEX,
         "manifests": [child.manifest.descriptor(**_platform(child)) for child in children],
@@ -109,9 +109,7 @@ def index(children: Sequence[Package], *, docker: bool = False, algorithm: str =
 
 
 def multi_arch(name: str, *, docker: bool = False) -> Package:
-    return index(
-        [image(name, architecture=each, docker=docker) for each in ("amd64", "arm64")], docker=docker
-    )
+    return index([image(name, architecture=each, docker=docker) for each in ("amd64", "arm64")], docker=docker)
 
 
 def artifact(name: str, artifact_type: str, *, subject: Content | None = None) -> Package:

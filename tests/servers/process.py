@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
-
 from tests.servers.client import Client
 from tests.servers.peers import executable
 
@@ -106,6 +105,7 @@ class Registry:
         self.config = folder / f"{program.name}.yml"
         self.log = folder / f"{program.name}.log"
         settings = _merge(configuration(root, extra), {"http": {"addr": self.host}})
+        self._base = settings["http"].get("prefix", "/") + "v2/"
         self.config.write_text(yaml.safe_dump(settings, sort_keys=False))
         self._process = self._spawn()
 
@@ -133,7 +133,7 @@ class Registry:
 
     def _answers(self) -> bool:
         try:
-            return self.client.request("GET", "/v2/").status in {200, 401}
+            return self.client.request("GET", self._base).status in {200, 401}
         except (OSError, http.client.HTTPException):
             return False
 
@@ -161,9 +161,7 @@ class Registry:
     def collect_garbage(self) -> str:
         """Run the program's own garbage collector over the directory; returns what it printed."""
         command = self.program.collect_garbage(self.config)
-        run = subprocess.run(
-            command, env=_environment(), capture_output=True, text=True, timeout=60, check=False
-        )
+        run = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=60, check=False)
         assert run.returncode == 0, f"{command} exited with {run.returncode}:\n{run.stdout}{run.stderr}"
         return run.stdout
 
@@ -174,7 +172,7 @@ class Registry:
 
     def _story(self, what: str) -> str:
         text = self.log.read_text(errors="replace")
-        return f"{' '.join(self.program.serve(self.config))} {what}; its log:\n{text[-8000:]}"
+        return f"{' '.join(self.program.serve(self.config))} {what}; its log:\n{text[-4000:]}"
 
 
 class StartRegistry(Protocol):

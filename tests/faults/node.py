@@ -1,0 +1,152 @@
+"""Lading as these tests need it: with several workers, its processes' ids and memory, and a hard stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from tests.servers.process import STOP_SECONDS, Program, Registry, lading
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.01
+MIB = 1024 * 1024
+
+
+def eventually(ask: Callable[[], T | None], what: str, seconds: float = 30.0) -> T:
+    """The first answer of `ask` that is true."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if answer := ask():
+            return answer
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(POLL_SECONDS)
+
+
+@dataclass(frozen=True)
+class Workers(Program):
+    """Lading with several processes that serve requests."""
+
+    count: int = 1
+
+    def serve(self, config: Path) -> list[str]:
+        return [*super().serve(config), "--workers", str(self.count)]
+
+
+class Node(Registry):
+    def __init__(self, folder: Path, root: Path, workers: int = 1, extra: Mapping[str, Any] | None = None) -> None:
+        self.workers = workers
+        program = lading()
+        super().__init__(Workers(program.name, program.executable, workers), folder, root, extra or {})
+
+    def wait_until_ready(self) -> None:
+        super().wait_until_ready()
+        eventually(lambda: len(self.worker_ids()) == self.workers, "all workers run")
+
+    def worker_ids(self) -> list[int]:
+        """The processes that serve requests: children of the one that was started."""
+        return sorted(pid for pid, parent in _parents().items() if parent == self._process.pid)
+
+    def memory(self) -> dict[int, int]:
+        """Bytes that belong to each process alone: resident, less the pages of files and shared memory."""
+        found = {}
+        for pid in [self._process.pid, *self.worker_ids()]:
+            with contextlib.suppress(OSError):
+                _, resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[:3]
+                found[pid] = (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+        return found
+
+    def terminate(self) -> None:
+        """SIGTERM, and wait; `restart` starts it again."""
+        self._process.terminate()
+        self._process.wait(STOP_SECONDS)
+
+    def kill(self) -> None:
+        """`kill -9` of the whole process group; returns when no process of it runs any more."""
+        super().kill()
+        eventually(lambda: not _group_exists(self._process.pid), "the killed processes are gone")
+
+    def kill_main(self) -> None:
+        """`kill -9` of the process that was started, and of it alone."""
+        self._process.kill()
+        self._process.wait(STOP_SECONDS)
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def worker_of(self, connection: socket.socket) -> int | None:
+        """The worker that serves a connection of ours, once one has accepted it."""
+        port = connection.getsockname()[1]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[1].endswith(f":{self.port:04X}") and fields[2].endswith(f":{port:04X}"):
+                holders = [pid for pid in self.worker_ids() if _holds(pid, f"socket:[{fields[9]}]")]
+                return holders[0] if holders else None
+        return None
+
+    @property
+    def port(self) -> int:
+        return int(self.host.rpartition(":")[2])
+
+
+class StartNode(Protocol):
+    """Starts a Lading. `root` is its storage directory (default: a new one)."""
+
+    def __call__(
+        self, *, workers: int = 1, root: Path | None = None, extra: Mapping[str, Any] | None = None
+    ) -> Node: ...
+
+
+@contextlib.contextmanager
+def nodes(folder: Path) -> Iterator[StartNode]:
+    started: list[Node] = []
+
+    def start(*, workers: int = 1, root: Path | None = None, extra: Mapping[str, Any] | None = None) -> Node:
+        place = folder / f"node-{len(started)}"
+        node = Node(place, root or place / "data", workers, extra)
+        started.append(node)
+        node.wait_until_ready()
+        return node
+
+    try:
+        yield start
+    finally:
+        for node in started:
+            print(f"--- log of {node.host}\n{node.log.read_text(errors='replace')[-4000:]}")
+            node.stop()
+
+
+def _parents() -> dict[int, int]:
+    """The parent of every process there is."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{entry}/stat").read_text()
+                state, parent = status.rpartition(")")[2].split()[:2]
+                if state != "Z":
+                    found[int(entry)] = int(parent)
+    return found
+
+
+def _holds(pid: int, what: str) -> bool:
+    with contextlib.suppress(OSError):
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/fd/{descriptor}") == what:
+                    return True
+    return False
+
+
+def _group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,133 @@
+"""The registries the wire table runs over: one secret, one content, different storages and modes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lading.api.app import Application
+from lading.api.service import Limits, Service
+from lading.api.state import StateTokens
+from lading.api.urls import Urls, configured_root
+from lading.registry.ports import Storage
+from lading.registry.registry import Registry
+from lading.registry.validation import Rules
+from lading.storage.filesystem import FilesystemStorage
+from lading.storage.memory import MemoryStorage
+from tests.wire.asgi import HOST, Client
+
+SECRET = b"a secret that two registries share"
+CONFIGURED = ((b"x-configured", b"one"), (b"x-configured", b"two"))
+
+
+@dataclass(frozen=True)
+class Composition:
+    storage: str
+    deletes: bool = True
+    read_only: bool = False
+    prefix: str = ""
+    relative: bool = False
+    host: str = ""
+    rules: Rules | None = None
+    limits: Limits = Limits()  # noqa: RUF009: it is frozen
+
+    @property
+    def title(self) -> str:
+        modes = [
+            "" if self.deletes else "nodelete",
+            "readonly" if self.read_only else "",
+            "prefix" if self.prefix else "",
+            "relative" if self.relative else "",
+            "host" if self.host else "",
+        ]
+        return "-".join([self.storage, *filter(None, modes)])
+
+    @property
+    def root(self) -> str:
+        """What stands before `v2/` in Location headers."""
+        if self.host:
+            return self.host
+        return f"{self.prefix}/" if self.relative else f"http://{HOST}{self.prefix}/"
+
+    def open(self, storage: Storage) -> Application:
+        return Application(
+            Service(
+                registry=Registry.over(storage, rules=self.rules),
+                states=StateTokens(SECRET),
+                urls=Urls(configured_root(self.host), self.relative),
+                limits=self.limits,
+                prefix=self.prefix,
+                deletes=self.deletes,
+                read_only=self.read_only,
+                headers=CONFIGURED,
+            )
+        )
+
+
+MEMORY = Composition("memory")
+FILESYSTEM = Composition("filesystem")
+ALL = [
+    MEMORY,
+    FILESYSTEM,
+    replace(MEMORY, deletes=False),
+    replace(FILESYSTEM, deletes=False),
+    replace(MEMORY, read_only=True),
+    replace(FILESYSTEM, read_only=True),
+    replace(MEMORY, prefix="/team/registry"),
+    replace(MEMORY, relative=True),
+    replace(FILESYSTEM, prefix="/team/registry", relative=True),
+    replace(MEMORY, host="https://cdn.example:8443/mirror/"),
+    replace(MEMORY, host="https://cdn.example/", relative=True),
+]
+
+
+@dataclass(frozen=True)
+class World:
+    """A registry with its content. `writer` is a second one on the same content, without restrictions."""
+
+    composition: Composition
+    storage: Storage
+    client: Client
+    writer: Client
+
+
+async def world(composition: Composition, files: Mapping[str, bytes], directory: Path) -> World:
+    """`directory` must be new; only the filesystem uses it."""
+    storage = await _storage(composition.storage, files, directory)
+    unrestricted = replace(composition, deletes=True, read_only=False)
+    return World(
+        composition, storage, Client(composition.open(storage)), Client(unrestricted.open(storage))
+    )
+
+
+async def _storage(kind: str, files: Mapping[str, bytes], directory: Path) -> Storage:
+    if kind == "memory":
+        memory = MemoryStorage()
+        for key, data in files.items():
+            await memory.put(key, data)
+        return memory
+    made: set[str] = set()
+    for key, data in files.items():
+        parent = f"{directory}{key.rpartition('/')[0]}"
+        if parent not in made:
+            os.makedirs(parent, exist_ok=True)
+            made.add(parent)
+        Path(f"{directory}{key}").write_bytes(data)
+    return FilesystemStorage(str(directory))
+
+
+async def dump(storage: Storage, key: str = "/docker") -> dict[str, bytes]:
+    """Every file below a key."""
+    return {path: await storage.get(path) async for path in _walk(storage, key)}
+
+
+async def _walk(storage: Storage, key: str) -> AsyncIterator[str]:
+    for name in [name async for name in storage.list(key)]:
+        child = f"{key}/{name}"
+        if (await storage.stat(child)).is_directory:
+            async for path in _walk(storage, child):
+                yield path
+        else:
+            yield child
