@@ -5,13 +5,13 @@ The only place that knows the adapters. Those with dependencies of their own are
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import re
 import secrets
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from lading.api.app import Application
 from lading.api.service import Limits, Service
@@ -19,13 +19,13 @@ from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
 from lading.config.models.configuration import Configuration
 from lading.config.models.storage import FilesystemParameters
-from lading.operations import logging as operations_logging
 from lading.operations.accesslog import AccessLog
 from lading.operations.housekeeping import Housekeeping, Purging
 from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
-from lading.server.granian import DRAIN_SECONDS, Listener
+from lading.server import builtin, granian
+from lading.server.listener import DRAIN_SECONDS, Listener
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
 
@@ -49,33 +49,34 @@ DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """All that is needed to serve: `load` makes the application in the process that runs it."""
+def processes(configuration: Configuration, workers: int | None) -> dict[str, Callable[[], None]]:
+    """What each process of the registry is to run. `workers` None means one per CPU where storage can be shared.
 
-    load: Callable[[], Application]
-    listener: Listener
-    shared_storage: bool
-
-
-def server(configuration: Configuration) -> Server:
-    """Raises `BuildError`."""
+    Raises `BuildError`, `ServerError`.
+    """
+    shared = storage(configuration)
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if shared.traits.shared else 1
+    if not shared.traits.shared and workers > 1:
+        raise BuildError(f"--workers: storage {shared.name} serves one process only")
     secret = configuration.http.secret.encode() or secrets.token_bytes(32)
     load = functools.partial(application, configuration, secret)
-    return Server(load, listener(configuration), storage(configuration).traits.shared)
+    where = listener(configuration)
+    serving = granian.workers(load, where, workers) if where.http2 else builtin.workers(load, where, workers)
+    if shared.traits.shared and (chores := purging(configuration)) is not None:
+        serving["housekeeping"] = functools.partial(keep_house, configuration, chores)
+    return serving
 
 
 def application(configuration: Configuration, secret: bytes) -> Application:
     """Raises `BuildError`. `secret` signs the URLs of uploads and is the same in all processes."""
-    operations_logging.configure(
-        configuration.log.level, configuration.log.formatter or "text", configuration.log.fields
-    )
-    chosen = storage(configuration)
-    return Application(
-        service(configuration, chosen, secret),
-        None if configuration.log.accesslog.disabled else AccessLog(),
-        Housekeeping(chosen, purging(configuration)),
-    )
+    access_log = None if configuration.log.accesslog.disabled else AccessLog()
+    return Application(service(configuration, storage(configuration), secret), access_log)
+
+
+def keep_house(configuration: Configuration, chores: Purging) -> None:
+    """Run until SIGTERM."""
+    asyncio.run(Housekeeping(storage(configuration), chores).run())
 
 
 def storage(configuration: Configuration) -> Storage:

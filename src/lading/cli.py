@@ -15,7 +15,8 @@ from lading.config.problems import ConfigurationError
 from lading.config.supported import unsupported
 from lading.oci.digest import CANONICAL, HEX_DIGITS
 from lading.operations import logging as operations_logging
-from lading.server import granian
+from lading.server import processes
+from lading.server.listener import ServerError
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +31,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="?",
         help="configuration file; else the one REGISTRY_CONFIGURATION_PATH names; else a default for trying out",
     )
-    serve.add_argument("--workers", type=int, default=1, help="processes that serve requests (default: 1)")
+    serve.add_argument("--workers", type=_positive, help="processes that serve requests (default: one per CPU)")
     options = parser.parse_args(arguments)
     try:
         return _serve(load(options.config), options.workers)
-    except (ConfigurationError, build.BuildError, granian.ServerError) as error:
+    except (ConfigurationError, build.BuildError, ServerError) as error:
         print(f"configuration error: {error}", file=sys.stderr)
     return 1
 
 
-def _serve(loaded: Loaded, workers: int) -> int:
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _serve(loaded: Loaded, workers: int | None) -> int:
     configuration = loaded.configuration
     trial = loaded.source.startswith(BUILT_IN)
     problems = unsupported(configuration)
@@ -56,13 +64,12 @@ def _serve(loaded: Loaded, workers: int) -> int:
             "multiple registries are behind a load-balancer. To provide a shared secret, fill in http.secret "
             "in the configuration file or set the REGISTRY_HTTP_SECRET environment variable."
         )
-    server = build.server(configuration)
-    if workers > 1 and not server.shared_storage:
-        raise build.BuildError(f"--workers: storage {configuration.storage.driver} serves one process only")
+    listener = build.listener(configuration)
+    roles = build.processes(configuration, workers)
     if trial:
-        print(_welcome(configuration.storage.parameters.get("rootdirectory"), server.listener.port), flush=True)
-    granian.serve(server.load, server.listener, workers)
-    return 0
+        print(_welcome(configuration.storage.parameters.get("rootdirectory"), listener.port), flush=True)
+    log.info("listening on %s", listener)
+    return processes.run(roles, drain=listener.drain)
 
 
 def _welcome(root: object, port: int) -> str:

@@ -61,26 +61,12 @@ class AccessLog(Protocol):
         ...
 
 
-class Lifespan(Protocol):
-    """What runs beside the requests of a process."""
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-
 class Application:
-    def __init__(
-        self, service: Service, access_log: AccessLog | None = None, lifespan: Lifespan | None = None
-    ) -> None:
+    def __init__(self, service: Service, access_log: AccessLog | None = None) -> None:
         self._service = service
         self._access_log = access_log
-        self._lifespan = lifespan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-            return
         if scope["type"] != "http":
             raise ValueError(f"cannot serve {scope['type']}")
         started = time.time()
@@ -130,22 +116,9 @@ class Application:
         except StorageError as failure:
             log.error("%s %s: %s", request.method, request.path, failure)
             return response.error(errors.UNKNOWN(detail="the storage failed; the registry's log tells how"))
-        except Exception:  # noqa: BLE001: whatever is wrong with us, the client gets an answer
+        except Exception:
             log.exception("%s %s failed", request.method, request.path)
             return response.error(errors.UNKNOWN())
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                if self._lifespan is not None:
-                    await self._lifespan.start()
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                if self._lifespan is not None:
-                    await self._lifespan.stop()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
 
 
 _PATH_SAFE = "/:@!$&'()*+,;=~-._"

@@ -115,7 +115,10 @@ async def _gather(content: Content) -> bytes:
 
 async def _send_content(request: Request, content: Content, send: Send) -> int:
     extensions = request.scope.get("extensions") or {}
-    if content.whole and content.reader.path is not None and "http.response.pathsend" in extensions:
+    local = content.reader.path is not None
+    if local and "http.response.zerocopysend" in extensions:
+        return await _send_file(content, send)
+    if local and content.whole and "http.response.pathsend" in extensions:
         await send({"type": "http.response.pathsend", "path": content.reader.path})
         return content.length
     # The server swallows what is sent to a client that has gone: without this the rest would be read in vain.
@@ -136,6 +139,24 @@ async def _send_content(request: Request, content: Content, send: Send) -> int:
     finally:
         gone.cancel()
     return sent
+
+
+async def _send_file(content: Content, send: Send) -> int:
+    for number, part in enumerate(content.parts, 1):
+        more = number < len(content.parts)
+        if isinstance(part, Span):
+            await send(
+                {
+                    "type": "http.response.zerocopysend",
+                    "file": content.reader,
+                    "offset": part.start,
+                    "count": part.length,
+                    "more_body": more,
+                }
+            )
+        else:
+            await send({"type": "http.response.body", "body": part, "more_body": more})
+    return content.length
 
 
 async def _pieces(reader: Reader, span: Span) -> AsyncIterator[bytes]:

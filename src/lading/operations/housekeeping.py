@@ -7,7 +7,8 @@ import contextlib
 import datetime
 import logging
 import secrets
-from dataclasses import dataclass, field
+import signal
+from dataclasses import dataclass
 
 from lading.registry.ports import Storage, StorageError
 from lading.registry.purge import purge
@@ -26,22 +27,20 @@ class Purging:
     dry_run: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Housekeeping:
     storage: Storage
-    purging: Purging | None
-    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    purging: Purging
 
-    async def start(self) -> None:
-        if self.purging is not None:
-            self._tasks.append(asyncio.create_task(self._purge(self.purging)))
-
-    async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._tasks.clear()
+    async def run(self) -> None:
+        """Until SIGTERM."""
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        chores = asyncio.create_task(self._purge(self.purging))
+        await stop.wait()
+        chores.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await chores
 
     async def _purge(self, purging: Purging) -> None:
         # Several registries on one storage should not all walk it at the same moment.

@@ -85,6 +85,10 @@ class Reader(Protocol):
     path: str | None
     """A local file that holds exactly this object, if the driver keeps one: a server may send it itself."""
 
+    def fileno(self) -> int:
+        """The descriptor of that file, open for reading until `close`. Raises `OSError` without one."""
+        ...
+
     async def read(self, limit: int) -> bytes:
         """Up to `limit` bytes, at least one; empty at the end. Raises `StorageError`."""
         ...

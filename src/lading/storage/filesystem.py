@@ -168,6 +168,9 @@ class FileReader:
         self._key = key
         self._offset = offset
 
+    def fileno(self) -> int:
+        return self._descriptor
+
     async def read(self, limit: int) -> bytes:
         if self._descriptor < 0:
             raise StorageError(DRIVER, f"already closed: {self._key}")

@@ -175,6 +175,9 @@ class MemoryReader:
         self._closed = False
         self.seek(offset)
 
+    def fileno(self) -> int:
+        raise OSError("no file holds the object")
+
     async def read(self, limit: int) -> bytes:
         if self._closed:
             raise StorageError(DRIVER, f"already closed: {self._key}")

@@ -1,0 +1,106 @@
+"""The processes of a registry: a parent that serves nothing, workers, and one that keeps house.
+
+The parent makes what is shared, starts the others, starts them again when they die, and passes on its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+CRASH_SECONDS = 1.0
+"""A process that dies sooner after its start is started again only after this time."""
+
+_STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+_HANDLED = _STOPPING | {signal.SIGCHLD}
+
+
+def run(roles: dict[str, Callable[[], None]], *, drain: float) -> int:
+    """Run each role in a process of its own until a signal ends them all. Returns the exit status.
+
+    A role returns when it has got SIGTERM and finished; `drain` is how many seconds it is given for that.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+    running: dict[int, str] = {}
+    started: dict[str, float] = {}
+    for role, work in roles.items():
+        running[_start(role, work)] = role
+        started[role] = time.monotonic()
+    while True:
+        received = signal.sigwait(_HANDLED)
+        if received in _STOPPING:
+            log.info("stopping server gracefully. Draining connections for %gs", drain)
+            return _stop(running, drain)
+        for pid, status in _dead():
+            role = running.pop(pid, "")
+            if not role:
+                continue
+            log.error("%s (process %d) ended unexpectedly: %s", role, pid, _cause(status))
+            if time.monotonic() - started[role] < CRASH_SECONDS:
+                time.sleep(CRASH_SECONDS)
+            running[_start(role, roles[role])] = role
+            started[role] = time.monotonic()
+
+
+def _start(name: str, role: Callable[[], None]) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        # Ctrl-C reaches the whole group; only the parent decides when to stop.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        role()
+        status = 0
+    except BaseException:  # noqa: BLE001  a child must never return into the parent's code
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(status)
+    raise AssertionError(name)
+
+
+def _stop(running: dict[int, str], drain: float) -> int:
+    for pid in running:
+        _kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + drain + 1
+    while running and time.monotonic() < deadline:
+        signal.sigtimedwait({signal.SIGCHLD}, 0.1)
+        for pid, _ in _dead():
+            running.pop(pid, None)
+    for pid, role in running.items():
+        log.warning("%s (process %d) did not finish in time and is killed", role, pid)
+        _kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+    return 1 if running else 0
+
+
+def _dead() -> list[tuple[int, int]]:
+    found = []
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            found.append(ended)
+    return found
+
+
+def _kill(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _cause(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
