@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,29 @@ def test_cancelled_by_one_is_gone_for_the_other(clients: tuple[Client, Client]) 
     other.request("DELETE", location).expect(204)
     one.request("GET", location.partition("?")[0]).expect(404)
     one.patch(location, PIECES[1]).expect(404)
+
+
+def test_upload_of_a_killed_registry_is_finished_by_the_other(pair: Pair) -> None:
+    """What was stored of a broken request is a piece of the blob, from where the upload stood on."""
+    first = pair.first(pair.root)
+    location = first.client.start_upload(REPOSITORY).location
+    location = first.client.patch(location, PIECES[0]).expect(202).location
+    connection = http.client.HTTPConnection(first.host, timeout=10)
+    connection.putrequest("PATCH", location)
+    connection.putheader("Content-Length", str(len(PIECES[3])))
+    connection.endheaders()
+    connection.send(PIECES[3][:200_000])
+    first.kill()
+    connection.close()
+
+    second = pair.second(pair.root).client
+    status = second.request("GET", location.partition("?")[0]).expect(204)
+    stored = int(status.header("Range").removeprefix("0-")) + 1
+    assert len(PIECES[0]) <= stored <= len(PIECES[0]) + 200_000
+    data = PIECES[0] + PIECES[3]
+    location = second.patch(status.location, data[stored:]).expect(202).location
+    second.finish_upload(location, content.digest_of(data)).expect(201)
+    assert second.pull_blob(REPOSITORY, content.digest_of(data)) == data
 
 
 def test_another_secret_does_not_open_the_upload(

@@ -45,22 +45,23 @@ class Node(Registry):
         program = lading()
         super().__init__(Workers(program.name, program.executable, workers), folder, root, extra or {})
 
-    def wait_until_ready(self) -> None:
-        super().wait_until_ready()
-        eventually(lambda: len(self.worker_ids()) == self.workers, "all workers run")
-
-    def worker_ids(self) -> list[int]:
-        """The processes that serve requests: children of the one that was started."""
+    def child_ids(self) -> list[int]:
+        """The processes that serve requests or keep house: children of the one that was started."""
         return sorted(pid for pid, parent in _parents().items() if parent == self._process.pid)
 
     def memory(self) -> dict[int, int]:
         """Bytes that belong to each process alone: resident, less the pages of files and shared memory."""
         found = {}
-        for pid in [self._process.pid, *self.worker_ids()]:
+        for pid in [self._process.pid, *self.child_ids()]:
             with contextlib.suppress(OSError):
                 _, resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[:3]
                 found[pid] = (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
         return found
+
+    def restart(self) -> None:
+        """Start again on the same port and directory, after `terminate` or `kill`."""
+        self._process = self._spawn()
+        self.wait_until_ready()
 
     def terminate(self) -> None:
         """SIGTERM, and wait; `restart` starts it again."""
@@ -86,7 +87,7 @@ class Node(Registry):
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[1].endswith(f":{self.port:04X}") and fields[2].endswith(f":{port:04X}"):
-                holders = [pid for pid in self.worker_ids() if _holds(pid, f"socket:[{fields[9]}]")]
+                holders = [pid for pid in self.child_ids() if _holds(pid, f"socket:[{fields[9]}]")]
                 return holders[0] if holders else None
         return None
 

@@ -153,11 +153,6 @@ class Registry:
         """`kill -9`, workers included: what a power cut does to a process."""
         self._kill()
 
-    def restart(self) -> None:
-        """Start again on the same port and directory, after `kill`."""
-        self._process = self._spawn()
-        self.wait_until_ready()
-
     def collect_garbage(self) -> str:
         """Run the program's own garbage collector over the directory; returns what it printed."""
         command = self.program.collect_garbage(self.config)

@@ -97,9 +97,7 @@ async def world(composition: Composition, files: Mapping[str, bytes], directory:
     """`directory` must be new; only the filesystem uses it."""
     storage = await _storage(composition.storage, files, directory)
     unrestricted = replace(composition, deletes=True, read_only=False)
-    return World(
-        composition, storage, Client(composition.open(storage)), Client(unrestricted.open(storage))
-    )
+    return World(composition, storage, Client(composition.open(storage)), Client(unrestricted.open(storage)))
 
 
 async def _storage(kind: str, files: Mapping[str, bytes], directory: Path) -> Storage:

@@ -95,7 +95,13 @@ def as_go(document: object) -> str:
 
 
 def refusal(
-    method: str, target: str, status: int, code: str, detail: object = None, message: str | None = None, **more: object
+    method: str,
+    target: str,
+    status: int,
+    code: str,
+    detail: object = None,
+    message: str | None = None,
+    **more: object,
 ) -> Row:
     """A row whose answer is one error document."""
     row = {"method": method, "target": target, "status": status, "headers": {"Content-Type": JSON}, **more}
@@ -116,6 +122,9 @@ def forbidden(row: Row, composition: Composition) -> Row | None:
     return None
 
 
+_LISTS = {"content-length", "x-configured", "oci-tag"}
+
+
 def check(row: Row, composition: Composition, answer: Answer) -> None:
     assert answer.status == row.status, f"expected {row.status}: {answer}"
     _check_headers(row, composition, answer)
@@ -131,7 +140,8 @@ def check(row: Row, composition: Composition, answer: Answer) -> None:
 
 def _check_headers(row: Row, composition: Composition, answer: Answer) -> None:
     expected = {name.lower(): value for name, value in row.headers.items()}
-    found = [(name, value) for name, value in answer.headers if name not in {"content-length", "x-configured"}]
+    found = [(name, value) for name, value in answer.headers if name not in _LISTS]
+    found += [(name, ", ".join(lines)) for name in ("oci-tag",) if (lines := answer.header_lines(name))]
     if answer.header("content-length") is not None and "content-length" in expected:
         assert answer.header("content-length") == expected.pop("content-length")
     if not (row.absolute and not row.routed):

@@ -6,6 +6,7 @@ The parent makes what is shared, starts the others, starts them again when they 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 CRASH_SECONDS = 1.0
 """A process that dies sooner after its start is started again only after this time."""
+
+_PR_SET_PDEATHSIG = 1
 
 _STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 _HANDLED = _STOPPING | {signal.SIGCHLD}
@@ -59,6 +62,8 @@ def _start(name: str, role: Callable[[], None]) -> int:
     status = 1
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        # A parent that is killed outright would leave us serving with nobody to end us.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
         # Ctrl-C reaches the whole group; only the parent decides when to stop.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         role()

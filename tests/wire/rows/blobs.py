@@ -7,7 +7,20 @@ from collections.abc import Iterator
 
 from tests.wire.content import digest
 from tests.wire.table import MAX_AGE, PLAIN, Row, Value, refusal
-from tests.wire.world import ABSENT, APP, BY_384, BY_512, BY_ALIAS, CONFIG, DAMAGED, EMPTY, LAYER, LONG, LOST, OCI_IMAGE
+from tests.wire.world import (
+    ABSENT,
+    APP,
+    BY_384,
+    BY_512,
+    BY_ALIAS,
+    CONFIG,
+    DAMAGED,
+    EMPTY,
+    LAYER,
+    LONG,
+    LOST,
+    OCI_IMAGE,
+)
 
 OCTETS = "application/octet-stream"
 PATH = f"/v2/{APP}/blobs"
@@ -58,7 +71,9 @@ def _missing() -> Iterator[Row]:
         name = digest(data)
         yield refusal("GET", f"{PATH}/{name}", 404, "BLOB_UNKNOWN", name, note=note)
     yield refusal("GET", f"/v2/no/such/blobs/{digest(LAYER)}", 404, "BLOB_UNKNOWN", digest(LAYER))
-    yield refusal("GET", f"/v2/a/blobs/{digest(LAYER)}", 404, "BLOB_UNKNOWN", digest(LAYER), note="linked elsewhere")
+    yield refusal(
+        "GET", f"/v2/a/blobs/{digest(LAYER)}", 404, "BLOB_UNKNOWN", digest(LAYER), note="linked elsewhere"
+    )
     for name, detail in [
         ("sha256:abc", "invalid checksum digest length"),
         ("sha512:" + "a" * 64, "invalid checksum digest length"),
@@ -120,7 +135,16 @@ def _ranges() -> Iterator[Row]:
     for asked in ["bytes=5000-10000", "bytes=2048-", "bytes=2048-2048,9999-", "bytes=-0"]:
         headers = {**PLAIN, "Docker-Content-Digest": name, "Content-Range": "bytes */2048"}
         yield Row("GET", LONG_PATH, 416, headers, re.compile(r".+\n"), send={"Range": asked})
-    for asked in ["bytes=500-0", "bytes=a-b", "bytes=-", "bytes=", "bytes", "500-600", "bytes=1--2", "bytes=١-٢".encode().decode("latin-1")]:
+    for asked in [
+        "bytes=500-0",
+        "bytes=a-b",
+        "bytes=-",
+        "bytes=",
+        "bytes",
+        "500-600",
+        "bytes=1--2",
+        "bytes=١-٢".encode().decode("latin-1"),
+    ]:
         headers = {**PLAIN, "Docker-Content-Digest": name}
         yield Row("GET", LONG_PATH, 416, headers, re.compile(r".+\n"), send={"Range": asked})
     empty = digest(EMPTY)
@@ -133,7 +157,10 @@ def _ranges() -> Iterator[Row]:
 
 
 def _several_ranges() -> Iterator[Row]:
-    headers = {**_full(digest(LONG)), "Content-Type": re.compile(r"multipart/byteranges; boundary=[0-9a-zA-Z]{1,70}")}
+    headers = {
+        **_full(digest(LONG)),
+        "Content-Type": re.compile(r"multipart/byteranges; boundary=[0-9a-zA-Z]{1,70}"),
+    }
     body = _multipart((0, 9), (100, 100), (2038, 2047))
     yield Row("GET", LONG_PATH, 206, headers, body, send={"Range": "bytes=0-9,100-100,-10"})
     yield Row("GET", LONG_PATH, 206, headers, _multipart((5, 6), (1, 2)), send={"Range": "bytes=5-6, 1-2,9999-"})

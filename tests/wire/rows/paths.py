@@ -93,13 +93,17 @@ def _moved() -> Iterator[Row]:
         if ".." in path or "%2E" in path:
             path, location = path.replace("/v2/%2E%2E", "/v2/x/%2E%2E/%2E%2E"), location  # noqa: PLW2901
         yield Row("GET", path, 301, {"Location": f"$PREFIX{location}"}, kind="any", routed=False)
-    yield Row("POST", "/v2/a/blobs/uploads", 301, {"Location": "$PREFIX/v2/a/blobs/uploads/"}, kind="any", routed=False)
+    yield Row(
+        "POST", "/v2/a/blobs/uploads", 301, {"Location": "$PREFIX/v2/a/blobs/uploads/"}, kind="any", routed=False
+    )
     yield Row("PUT", "/v2//a/manifests/b", 301, {"Location": "$PREFIX/v2/a/manifests/b"}, kind="any", routed=False)
 
 
 def _names() -> Iterator[Row]:
     def invalid(name: str, note: str = "") -> Row:
-        body = re.compile(r'\{"errors":\[\{"code":"NAME_INVALID","message":"invalid repository name","detail":".*"\}\]\}\n')
+        body = re.compile(
+            r'\{"errors":\[\{"code":"NAME_INVALID","message":"invalid repository name","detail":".*"\}\]\}\n'
+        )
         return Row("GET", f"/v2/{name}/tags/list", 400, {"Content-Type": JSON}, body, note=note)
 
     def unknown(name: str) -> Row:
@@ -116,7 +120,13 @@ def _names() -> Iterator[Row]:
     yield unknown("registry.example/" + "b" * 255)
     yield unknown("Upper/case")
     yield unknown("Registry.Example/a__b/c--d/e.f")
-    yield Row("GET", "/v2/Mixed.Case%2Fapp/tags/list", 200, {"Content-Type": JSON}, '{"name":"Mixed.Case/app","tags":["latest"]}\n')
+    yield Row(
+        "GET",
+        "/v2/Mixed.Case%2Fapp/tags/list",
+        200,
+        {"Content-Type": JSON},
+        '{"name":"Mixed.Case/app","tags":["latest"]}\n',
+    )
 
 
 def _greedy() -> Iterator[Row]:
@@ -145,5 +155,3 @@ def _methods() -> Iterator[Row]:
             if method not in allowed.split(", "):
                 yield Row(method, path, 405, {**PLAIN, "Allow": allow}, METHOD_NOT_ALLOWED, kind="any")
         yield Row("OPTIONS", path, 200, {"Allow": allow}, kind="any")
-
-

@@ -1,0 +1,148 @@
+"""Every row of the table, over every composition."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lading.registry.ports import Storage
+from tests.wire.asgi import Answer, Client
+from tests.wire.compositions import ALL, FILESYSTEM, MEMORY, Composition, World, dump, world
+from tests.wire.content import digest
+from tests.wire.rows import blobs, listings, manifests, paths, pushes, referrers, uploads
+from tests.wire.table import Row, check, forbidden
+from tests.wire.world import APP, WORLD
+
+MODULES = [blobs, listings, manifests, paths, pushes, referrers, uploads]
+
+
+def _rows() -> list[Row]:
+    written = [row for module in MODULES for row in module.rows()]
+    return [*written, *(replace(row, method="HEAD") for row in written if row.method == "GET")]
+
+
+def _matters(row: Row, composition: Composition) -> bool:
+    """Whether a mode can make a difference to the row; without modes all of them count."""
+    if composition in {MEMORY, FILESYSTEM}:
+        return True
+    if composition.read_only:
+        return row.kind == "any" or (row.kind != "read" and row.status < 400) or "$" in row.target
+    if not composition.deletes:
+        return row.kind in {"delete", "any"}
+    return row.kind == "any" or "location" in str(row.headers).lower() or "$PREFIX" in str(row.headers)
+
+
+ROWS = _rows()
+CASES = [(row, composition) for composition in ALL for row in ROWS if _matters(row, composition)]
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    return map(lambda number: tmp_path_factory.mktemp(f"world{number}"), itertools.count())  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def shared() -> dict[Composition, World]:
+    """Worlds that are only read, or asked for what they refuse."""
+    return {}
+
+
+async def _world(
+    row: Row, composition: Composition, shared: dict[Composition, World], directories: Iterator[Path]
+) -> World:
+    changing = row.kind in {"write", "delete"} and row.status < 400
+    if changing or "$" in row.target:
+        return await world(composition, WORLD.files, next(directories))
+    if composition not in shared:
+        shared[composition] = await world(composition, WORLD.files, next(directories))
+    return shared[composition]
+
+
+@pytest.mark.parametrize(("row", "composition"), CASES, ids=[f"{c.title} {r.title}" for r, c in CASES])
+async def test_row(
+    row: Row, composition: Composition, shared: dict[Composition, World], directories: Iterator[Path]
+) -> None:
+    place = await _world(row, composition, shared, directories)
+    row = forbidden(row, composition) or row
+    sessions = await Sessions.prepare(place) if "$" in row.target else None
+    before = await _settled(place.storage) if row.kind != "any" and "$" in row.target else None
+    if row.kind in {"write", "delete"} and row.status >= 400:
+        before = await _settled(place.storage)
+    target = sessions.fill(row.target) if sessions else row.target
+    if not row.absolute and not row.target.startswith("$"):
+        target = composition.prefix + target
+    answer = await place.client.send(row.method, target, row.send, row.data)
+    check(row, composition, answer)
+    if before is not None and answer.status >= 400 and not row.removes:
+        assert await _settled(place.storage) == before, "a refused request has left a trace"
+    if sessions is not None and row.method in {"PATCH", "PUT", "DELETE"} and answer.status >= 400:
+        await sessions.check(target, removed=row.removes)
+    if answer.status == 201:
+        await _check_stored(row, place.writer, answer)
+
+
+class Sessions:
+    """Two upload sessions, and the URLs by which the table names them."""
+
+    def __init__(self, client: Client, empty: str, stale: str, part: str) -> None:
+        self._client = client
+        self._names = {"UPLOAD": empty, "STALE": stale, "PART": part, "STATUS": part.partition("?")[0]}
+
+    @classmethod
+    async def prepare(cls, place: World) -> Sessions:
+        client, start = place.writer, f"{place.composition.prefix}/v2/{APP}/blobs/uploads/"
+        empty = (await client.post(start)).expect(202).location
+        stale = (await client.post(start)).expect(202).location
+        part = (await client.patch_chunk(stale, {}, b"1234")).expect(202).location
+        return cls(client, *(_below(place.composition, url) for url in (empty, stale, part)))
+
+    def fill(self, target: str) -> str:
+        return re.sub(r"\$([A-Z]+)", lambda match: self._names[match[1]], target)
+
+    async def check(self, target: str, *, removed: bool) -> None:
+        """What a refused request was about is as it was, and can be finished; or is gone."""
+        session = target.partition("?")[0]
+        status = await self._client.get(session)
+        if removed:
+            assert status.status == 404, str(status)
+            return
+        stored = b"1234" if session == self._names["STATUS"] else b""
+        assert status.status == 204, str(status)
+        assert status.header("range") == f"0-{max(len(stored) - 1, 0)}"
+        whole = stored + b"the rest"
+        (await self._client.put(f"{status.location}&digest={digest(whole)}", {}, b"the rest")).expect(201)
+        assert (await self._client.get(f"{session.partition('uploads/')[0]}{digest(whole)}")).body == whole
+
+
+def _below(composition: Composition, url: str) -> str:
+    """The target of a URL of ours: http.host may have another path than we are served under."""
+    return composition.prefix + "/v2/" + url.split("/v2/", 1)[1]
+
+
+async def _settled(storage: Storage) -> dict[str, bytes]:
+    """All files, but for empty ones and hash states in upload sessions, which nobody can see."""
+    files = await dump(storage)
+    return {key: data for key, data in files.items() if data and "/hashstates/" not in key}
+
+
+async def _check_stored(row: Row, client: Client, created: Answer) -> None:
+    """What was pushed is there, byte for byte, under its digest and its tag."""
+    name = created.header("docker-content-digest")
+    assert name is not None
+    base, _, item = row.target.partition("?")[0].rpartition("/")
+    path = created.location
+    path = "/v2/" + path.split("/v2/", 1)[1]
+    prefix = created.location.removesuffix(path).partition("://")[2].partition("/")[2]
+    targets = [created.location] if "mirror" not in prefix else [path]
+    for target in targets:
+        answer = (await client.get(target)).expect(200)
+        assert digest(answer.body, name.partition(":")[0]) == name
+        assert answer.header("docker-content-digest") == name
+    if "/manifests/" in base + "/" and isinstance(row.data, bytes):
+        tag = (await client.get(targets[0].replace(name, item))).expect(200)
+        assert tag.body == row.data
