@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,14 @@ from tests.faults.node import StartNode, nodes
 def start_node(tmp_path: Path) -> Iterator[StartNode]:
     with nodes(tmp_path) as start:
         yield start
+
+
+@pytest.fixture
+def memory_path(tmp_path: Path) -> Iterator[Path]:
+    """A new directory in memory, if there is such a file system: for thousands of syncs that prove nothing."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else tmp_path) as path:
+        yield Path(path)
 
 
 @pytest.fixture(scope="session")

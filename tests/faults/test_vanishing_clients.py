@@ -181,7 +181,7 @@ def test_worker_is_killed_while_data_flows(start_node: StartNode) -> None:
     eventually(lambda: _tolerant_get(node.client, location), "the session can be asked for")
     resume(node.client, location)
     check(node)
-    eventually(lambda: len(node.child_ids()) == len(before) and victim not in node.child_ids(), "it is replaced")
+    eventually(lambda: len(node.child_ids()) >= len(before) and victim not in node.child_ids(), "it is replaced")
 
 
 def test_parts_of_a_session_come_from_before_and_after_restarts(start_node: StartNode) -> None:

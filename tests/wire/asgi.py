@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,8 @@ class Answer:
     headers: list[tuple[str, str]]
     """As sent, names in lower case."""
     body: bytes
-    file: str | None = None
-    """The file the server was asked to send; `body` is its content."""
+    sent_files: int = 0
+    """Parts the server was asked to send from files; `body` has their content."""
 
     def header(self, name: str) -> str | None:
         values = self.header_lines(name)
@@ -135,7 +136,7 @@ class _Exchange:
         self._done = asyncio.Event()
         self._start: Message | None = None
         self._pieces: list[bytes] = []
-        self._file: str | None = None
+        self._sent_files = 0
 
     async def receive(self) -> Message:
         if not self._read:
@@ -157,12 +158,16 @@ class _Exchange:
             return
         assert self._start is not None, f"{kind} before the start"
         if kind == "http.response.pathsend":
-            self._file = message["path"]
+            self._sent_files += 1
             self._pieces.append(Path(message["path"]).read_bytes())
             self._done.set()
             return
-        assert kind == "http.response.body", kind
-        self._pieces.append(message.get("body", b""))
+        if kind == "http.response.zerocopysend":
+            self._sent_files += 1
+            self._pieces.append(os.pread(message["file"].fileno(), message["count"], message["offset"]))
+        else:
+            assert kind == "http.response.body", kind
+            self._pieces.append(message.get("body", b""))
         if not message.get("more_body"):
             self._done.set()
 
@@ -176,7 +181,7 @@ class _Exchange:
             assert name == name.lower(), f"{name!r} is not in lower case"
             assert not set(value) & set(b"\r\n\0"), f"{name!r} breaks the head apart: {value!r}"
         headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in self._start["headers"]]
-        answer = Answer(status, headers, b"".join(self._pieces), self._file)
+        answer = Answer(status, headers, b"".join(self._pieces), self._sent_files)
         _check_length(answer, method)
         return answer
 

@@ -11,7 +11,7 @@ from lading.api.app import Application
 from lading.api.service import Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
-from lading.registry.ports import Storage
+from lading.registry.ports import PathNotFoundError, Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
 from lading.storage.filesystem import FilesystemStorage
@@ -122,7 +122,11 @@ async def dump(storage: Storage, key: str = "/docker") -> dict[str, bytes]:
 
 
 async def _walk(storage: Storage, key: str) -> AsyncIterator[str]:
-    for name in [name async for name in storage.list(key)]:
+    try:
+        names = [name async for name in storage.list(key)]
+    except PathNotFoundError:
+        return
+    for name in names:
         child = f"{key}/{name}"
         if (await storage.stat(child)).is_directory:
             async for path in _walk(storage, child):

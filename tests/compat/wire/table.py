@@ -118,11 +118,15 @@ def _without_variables(text: str) -> str:
 
 
 class Place:
-    """What the requests of one case find on one side: made by `prepare`, the same on both."""
+    """What the requests of one case find on one side.
+
+    `{repo}` is shared by all cases, `{fresh}` and `{bare}` belong to this one: with content, and without. The
+    other names are upload sessions in `{bare}`, each made when a request names it.
+    """
 
     def __init__(self, client: Client, shared: str, fresh: str) -> None:
         self._client = client
-        self._names = {"repo": shared, "fresh": fresh}
+        self._names = {"repo": shared, "fresh": fresh, "bare": fresh}
 
     def send(self, case: Case) -> Answer:
         target = self._fill(case.target)
@@ -138,7 +142,7 @@ class Place:
     def _named(self, name: str) -> str:
         if name in self._names:
             return self._names[name]
-        repository = self._names["fresh"]
+        repository = self._names["bare"]
         started = self._client.start_upload(repository).location
         if name == "upload":  # a session without any bytes, with its token
             return started

@@ -7,7 +7,7 @@ from tests.compat.wire.world import BLOB, BLOB_DIGEST, MISSING, SHA512_DIGEST
 from tests.servers.client import with_query
 from tests.servers.content import digest_of
 
-UPLOADS = "/v2/{fresh}/blobs/uploads/"
+UPLOADS = "/v2/{bare}/blobs/uploads/"
 OCTETS = {"Content-Type": "application/octet-stream"}
 NOWHERE = f"{UPLOADS}01a209cd-9926-7a27-9b2c-b8bcdbfeaef0"
 FOUR = digest_of(b"1234")
