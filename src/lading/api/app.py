@@ -93,7 +93,8 @@ class Application:
         if route is None:
             return response.plain(404, "404 page not found", [API_VERSION])
         answer = await self._dispatch(request, route)
-        answer.headers += [API_VERSION, *self._service.headers]
+        configured = [header for header in self._service.headers if header not in answer.headers]
+        answer.headers += [API_VERSION, *configured]
         return answer
 
     async def _dispatch(self, request: Request, route: Route) -> Response:

@@ -14,7 +14,7 @@ from lading.oci import errors
 
 async def get(service: Service, request: Request, _: Route) -> Response:
     limits = service.limits
-    size = requested_size(request)
+    size = requested_size(request, told_as_sent=True)
     if size is None:
         size = min(limits.catalog_page, limits.catalog_max)
     elif size > limits.catalog_max:

@@ -18,7 +18,9 @@ Send = Callable[[Message], Awaitable[None]]
 BODY_IDLE_SECONDS = 300.0
 """A client that sends nothing of its body for so long is given up; what it sent is kept."""
 
-_INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
+MAX_INTEGER = 2**63 - 1
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,4000}", re.ASCII)
 
 
 class Request:
@@ -101,8 +103,5 @@ class Request:
 
 
 def parse_integer(text: str) -> int | None:
-    """A decimal 64-bit integer as Go reads it: ASCII digits with an optional sign."""
-    if _INTEGER.fullmatch(text) is None:
-        return None
-    value = int(text)
-    return value if -(2**63) <= value < 2**63 else None
+    """A decimal integer as Go writes it, ASCII digits with an optional sign; of any size."""
+    return int(text) if _INTEGER.fullmatch(text) is not None else None

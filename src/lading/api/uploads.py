@@ -16,6 +16,8 @@ from lading.registry.uploads import Chunk, Upload
 async def post(service: Service, request: Request, route: Route) -> Response:
     """Mount a blob of another repository, or store the body as a blob, or else start a session."""
     name = RepositoryName.parse(route.name)
+    if route.endpoint is Endpoint.UPLOAD:
+        await _continue(service, request, route)  # the session is not used, but it must be the client's
     if mounted := await _mount(service, request, name):
         return _created(service, request, name, mounted)
     uploads = service.registry.uploads
@@ -37,6 +39,8 @@ async def post(service: Service, request: Request, route: Route) -> Response:
 
 async def get(service: Service, request: Request, route: Route) -> Response:
     """The state of a session; GET and HEAD alike."""
+    if route.endpoint is Endpoint.UPLOADS:
+        raise errors.BLOB_UPLOAD_UNKNOWN(detail="blob upload unknown")
     upload = await _find(service, route)
     return Response(204, _session(service, request, upload, _algorithm(service, request)), None)
 
@@ -97,16 +101,13 @@ def _single_post_digest(request: Request) -> Digest | None:
 
 
 async def _find(service: Service, route: Route) -> Upload:
-    name = RepositoryName.parse(route.name)
-    if route.endpoint is Endpoint.UPLOADS:
-        raise errors.BLOB_UPLOAD_UNKNOWN(detail="blob upload unknown")
-    return await service.registry.uploads.get(name, route.item)
+    return await service.registry.uploads.get(RepositoryName.parse(route.name), route.item)
 
 
 async def _continue(service: Service, request: Request, route: Route) -> tuple[Upload, int, str]:
     """The session of a signed URL, where its client believes it to be, and the algorithm it asked for."""
     if route.endpoint is Endpoint.UPLOADS:
-        return await _find(service, route), 0, CANONICAL
+        raise errors.BLOB_UPLOAD_UNKNOWN()
     state = service.states.verify(request.parameter("_state"))
     if (state.name, state.id) != (route.name, route.item):
         raise errors.BLOB_UPLOAD_STATE_INVALID()

@@ -16,6 +16,13 @@ from lading.oci import errors, media
 
 T = TypeVar("T")
 
+_KINDS = {
+    media.DOCKER_MANIFEST: "manifest",
+    media.DOCKER_LIST: "manifest list",
+    media.OCI_MANIFEST: "manifest",
+    media.OCI_INDEX: "image index",
+}
+
 _MAX_INTEGER = 2**63 - 1
 
 _SCHEMA_1_HINT = (
@@ -121,14 +128,14 @@ def _document(data: bytes) -> dict[str, Any]:
 
 
 def _view(document: dict[str, Any], media_type: str) -> Manifest:
+    _check_kind(document, media_type)
     stated = _field(document, "mediaType", str, "", "mediaType")
-    if stated != media_type and (stated or media_type in {media.DOCKER_MANIFEST, media.DOCKER_LIST}):
-        raise errors.MANIFEST_INVALID(detail=f"mediaType in manifest should be '{media_type}' not '{stated}'")
-    if media_type in media.INDEXES:
-        if document.get("config") is not None or document.get("layers") is not None:
-            raise errors.MANIFEST_INVALID(detail="index: expected index but found manifest")
-    elif document.get("manifests") is not None:
-        raise errors.MANIFEST_INVALID(detail="ocimanifest: expected manifest but found index")
+    required = media_type in {media.DOCKER_MANIFEST, media.DOCKER_LIST}
+    if stated != media_type and (stated or required):
+        raise errors.MANIFEST_INVALID(
+            detail=f"{'' if required else 'if present, '}mediaType in {_KINDS[media_type]} should be "
+            f"'{media_type}' not '{stated}'"
+        )
     return Manifest(
         media_type=media_type,
         config=_optional(document, "config"),
@@ -138,6 +145,16 @@ def _view(document: dict[str, Any], media_type: str) -> Manifest:
         artifact_type=_field(document, "artifactType", str, "", "artifactType"),
         annotations=_annotations(document, "annotations"),
     )
+
+
+def _check_kind(document: dict[str, Any], media_type: str) -> None:
+    """OCI documents need not name their type: one that has the fields of the other kind is not believed."""
+    if media_type == media.OCI_INDEX and (
+        document.get("config") is not None or document.get("layers") is not None
+    ):
+        raise errors.MANIFEST_INVALID(detail="index: expected index but found manifest")
+    if media_type == media.OCI_MANIFEST and document.get("manifests") is not None:
+        raise errors.MANIFEST_INVALID(detail="ocimanifest: expected manifest but found index")
 
 
 def _check_shape(manifest: Manifest) -> None:
