@@ -45,7 +45,7 @@ class Answer:
 
 
 class Wire:
-    """One HTTP/1.1 connection, kept alive. Answers must have a Content-Length or no body."""
+    """One HTTP/1.1 connection, kept alive. Bodies of answers are dropped."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection((HOST, port), timeout=SOCKET_SECONDS)
@@ -62,7 +62,7 @@ class Wire:
         size: int | None = None,
         expect: int = 200,
     ) -> Answer:
-        """`headers` are whole lines. Raises `UnexpectedAnswerError`. The answer's body is dropped."""
+        """`headers` are whole lines. Raises `UnexpectedAnswerError`."""
         length = "" if size is None else f"Content-Length: {size}\r\n"
         head = f"{method} {target} HTTP/1.1\r\n{self._host}{headers}{length}\r\n".encode("latin-1")
         if size is not None and size <= 64 * 1024:
@@ -88,15 +88,28 @@ class Wire:
         if method != "HEAD" and status not in {204, 304}:
             lower = head.lower()
             at = lower.find(b"\r\ncontent-length:")
-            if at < 0:
-                raise UnexpectedAnswerError(f"{method}: no Content-Length in {head!r}")
-            left = int(lower[at + 17 : lower.index(b"\r\n", at + 2)]) - (len(data) - end - 4)
-            while left:
-                got = self._socket.recv_into(self._sink, min(left, DISCARD_BYTES), _MSG_TRUNC)
-                if not got:
-                    raise UnexpectedAnswerError(f"{method}: the body broke off with {left} bytes to come")
-                left -= got
+            if at >= 0:
+                self._drop(int(lower[at + 17 : lower.index(b"\r\n", at + 2)]) - (len(data) - end - 4))
+            elif b"\r\ntransfer-encoding: chunked\r\n" in lower:
+                self._drop_chunks(data[end + 4 :])
+            else:
+                raise UnexpectedAnswerError(f"{method}: a body without an end: {head!r}")
         return Answer(status, head)
+
+    def _drop(self, left: int) -> None:
+        while left:
+            got = self._socket.recv_into(self._sink, min(left, DISCARD_BYTES), _MSG_TRUNC)
+            if not got:
+                raise UnexpectedAnswerError(f"the body broke off with {left} bytes to come")
+            left -= got
+
+    def _drop_chunks(self, data: bytes) -> None:
+        """Of a page of JSON: there is no other end in it than the last chunk."""
+        while not data.endswith(b"\r\n0\r\n\r\n"):
+            more = self._socket.recv(64 * 1024)
+            if not more:
+                raise UnexpectedAnswerError("the body broke off before its last chunk")
+            data += more
 
     def close(self) -> None:
         self._socket.close()
@@ -180,7 +193,7 @@ def _cpu() -> float:
 
 
 def _collect(pipes: dict[int, int], patience: float) -> list[array.array[float]]:
-    received: dict[int, bytearray] = {pipe: bytearray() for pipe in pipes}
+    received = dict.fromkeys(pipes, b"")
     waiting = select.poll()
     for pipe in pipes:
         waiting.register(pipe, select.POLLIN | select.POLLHUP)
@@ -191,15 +204,15 @@ def _collect(pipes: dict[int, int], patience: float) -> list[array.array[float]]
         if not ready:
             raise BenchError("a load did not end")
         for pipe, _ in ready:
-            data = os.read(pipe, 1024 * 1024)
-            received[pipe] += data
-            if not data:
+            got = os.read(pipe, 1024 * 1024)
+            received[pipe] += got
+            if not got:
                 waiting.unregister(pipe)
                 os.close(pipe)
                 left -= 1
     reports = []
     for data in received.values():
         report = array.array("d")
-        report.frombytes(bytes(data))
+        report.frombytes(data)
         reports.append(report)
     return reports

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench import seed, work
@@ -55,13 +55,15 @@ class Row:
 
     name: str
     group: str
-    load: Callable[[Scene], Load] | None
+    load: work.Work | None
     goals: tuple[Goal, ...] = ()
     size: int = 0
     per: int = 1000
     """CPU seconds are given for so many operations; for rows with a size, for 1 GB."""
     quick: bool = True
-    pushes: bool = field(default=False)
+    pushes: bool = False
+    tool: str = ""
+    """The load tool that has to be installed for it."""
 
     def divisor(self, operations: int) -> float:
         return operations * self.size / 1e9 if self.size else operations / self.per
@@ -92,10 +94,14 @@ def _small() -> list[Row]:
         ("GET blob 64 KiB", lambda c: work.get(lambda s: work.blob_target(s, "64 KiB"), c), _TWELVE),
     ]
     return [
-        Row(f"{title}, c={count}", SMALL, make(count), goals, quick=count == 16)
+        Row(f"{title}, c={count}", SMALL, make(count), goals, quick=count == 16, tool=_tool(title))
         for title, make, goals in kinds
         for count in (1, 16, 200)
     ]
+
+
+def _tool(title: str) -> str:
+    return "oha" if title.startswith("HEAD") else "wrk"
 
 
 def _large() -> list[Row]:

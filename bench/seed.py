@@ -1,7 +1,7 @@
-"""The directories that both registries read: written as Distribution lays them out, once, and kept for later runs.
+"""The directories that both registries read: in Distribution's layout, written once and kept for later runs.
 
-`few` has 100 repositories, one of them with 100 tags and the blobs that are pulled; `many` has 100,000 repositories,
-one of them with 100,000 tags.
+`few` has 100 repositories, one of them with 100 tags and the blobs that are pulled; `many` has 100,000
+repositories, one of them with 100,000 tags.
 """
 
 from __future__ import annotations

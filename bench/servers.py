@@ -39,12 +39,12 @@ http:
 """
 
 NOTES = (
-    "Configuration: that of the `registry:3` image for both, byte for byte the same file: filesystem storage, in-memory"
-    " descriptor cache, deletes on, log level info, access log on; no health checks, which Lading does not have yet.",
-    "Logs: standard output and error of each go to one file. At level info Distribution writes, beside the access log,"
-    " a line `response completed` for every request; Lading writes the access log alone.",
+    "Configuration: the same file for both, that of the `registry:3` image (filesystem storage, descriptor cache"
+    " in memory, log level info, access log) with deletes on; without its health check, which Lading has not yet.",
+    "Logs: standard output and error of each go to one file. At level info Distribution writes a line `response"
+    " completed` for every request beside the access log; Lading writes the access log alone.",
     "Metrics are off for both: Lading has none yet.",
-    "Durability: each as it is by default. Both sync a blob's data and its directory before they acknowledge it.",
+    "Durability: each as it is by default; both sync a blob and its directory before they acknowledge it.",
 )
 
 
@@ -83,7 +83,9 @@ SYSTEMS = {"lading": lading, "distribution": distribution}
 
 
 def _version(program: str) -> str:
-    run = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=30)
+    run = subprocess.run(  # noqa: S603
+        [program, "--version"], capture_output=True, text=True, check=False, timeout=30
+    )
     return run.stdout.strip() or run.stderr.strip()
 
 
@@ -116,7 +118,7 @@ def serving(system: System, root: Path, folder: Path) -> Iterator[Running]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
     with log_path.open("wb") as log:
         spawned = time.perf_counter()
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603
             [system.executable, "serve", str(config)],
             cwd=folder,
             env=kept | {"OTEL_TRACES_EXPORTER": "none"},  # as in the image; else it looks for a collector

@@ -9,6 +9,7 @@ import re
 import resource
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from bench.measure import Load
 from bench.servers import PEERS, BenchError
 
-OHA = "oha@1.14.0"
+OHA = "oha@1.16.0"
 RUN_SECONDS = 180.0
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
@@ -31,8 +32,10 @@ class Finished:
     cpu: float
 
 
-def wrk_version() -> str:
-    run = subprocess.run([_wrk(), "--version"], capture_output=True, text=True, check=False)
+def _wrk_version() -> str:
+    run = subprocess.run(  # noqa: S603
+        [shutil.which("wrk") or "wrk", "--version"], capture_output=True, text=True, check=False
+    )
     return " ".join(run.stdout.split()[:2])
 
 
@@ -65,7 +68,7 @@ def wrk_report(text: str, cpu: float) -> Load:
 
 def oha(method: str, url: str, *, connections: int, seconds: float, headers: tuple[str, ...] = ()) -> Load:
     """For HEAD, at which wrk waits for a body for ever."""
-    command = [_oha(), "--no-tui", "--output-format", "json", "-m", method, "-z", f"{seconds}s"]
+    command = [str(PEERS / "oha"), "--no-tui", "--output-format", "json", "-m", method, "-z", f"{seconds}s"]
     command += ["-c", str(connections), "--no-color", "--redirect", "0"]
     for header in headers:
         command += ["-H", header]
@@ -94,7 +97,7 @@ def finish(command: list[str], home: Path | None = None) -> Finished:
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home or Path.home()), "LANG": "C.UTF-8"}
     before = _children_cpu()
     began = time.perf_counter()
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603
         command, env=environment, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
     )
     seconds = time.perf_counter() - began
@@ -115,15 +118,30 @@ def crane() -> str:
     return found
 
 
+def install(wanted: set[str]) -> None:
+    """Those that are missing, where they can be had."""
+    if "wrk" in wanted and shutil.which("wrk") is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        print("bench: installing wrk", file=sys.stderr)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "wrk"], stdout=subprocess.DEVNULL, check=False)  # noqa: S607
+    cargo = shutil.which("cargo")
+    if "oha" in wanted and not has_oha() and cargo is not None:
+        print(f"bench: building {OHA}, once; some minutes", file=sys.stderr)
+        slim = ["--no-default-features", "--features", "rustls"]
+        command = [cargo, "install", "--quiet", "--locked", "--root", str(PEERS.parent), *slim, OHA]
+        subprocess.run(command, check=False)  # noqa: S603
+
+
+def named() -> str:
+    head = OHA.replace("@", " ") if has_oha() else "own (HEAD; oha is not installed)"
+    return f"{_wrk_version()} (small GET), {head} (HEAD), crane (images), own (large GET, pushes)"
+
+
+def has_oha() -> bool:
+    return shutil.which("oha", path=str(PEERS)) is not None
+
+
 def _wrk() -> str:
     found = shutil.which("wrk")
     if found is None:
         raise BenchError("no wrk: apt-get install wrk")
-    return found
-
-
-def _oha() -> str:
-    found = shutil.which("oha", path=str(PEERS)) or shutil.which("oha")
-    if found is None:
-        raise BenchError(f"no oha: cargo install --locked --root {PEERS.parent} {OHA}")
     return found

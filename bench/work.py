@@ -51,7 +51,18 @@ def head(target: Target, connections: int) -> Work:
     def load(scene: Scene) -> Load:
         path = target(scene.seed)
         _warm_up(scene, "HEAD", path)
+
+        def operation(wire: Wire, _: int) -> None:
+            wire.ask("HEAD", path, f"{ACCEPT}\r\n")
+
         url = f"http://{scene.running.address}{path}"
+        if not tools.has_oha():
+            return loader.run(
+                scene.running.port,
+                operation,
+                connections=connections,
+                seconds=scene.seconds,
+            )
         return tools.oha("HEAD", url, connections=connections, seconds=scene.seconds, headers=(ACCEPT,))
 
     return load
@@ -64,8 +75,10 @@ def page(what: str, count: int, last: str) -> Work:
     query = f"?n={seed.PAGE}" + (f"&last={last}" if last else "")
 
     def load(scene: Scene) -> Load:
-        url = f"http://{scene.running.address}{path}{query}"
-        return tools.wrk(url, connections=2, seconds=scene.seconds)
+        def operation(wire: Wire, _: int) -> None:
+            wire.ask("GET", path + query)
+
+        return loader.run(scene.running.port, operation, connections=2, seconds=scene.seconds)
 
     return load
 
@@ -119,7 +132,7 @@ def put_manifests(connections: int) -> Work:
 
 
 def mix(connections: int) -> Work:
-    """A pull: HEAD and GET a manifest, GET its config and its layer. A push: a new layer of 64 KiB and its manifest."""
+    """A pull: HEAD and GET a manifest, GET config and layer. A push: a new layer of 64 KiB and its manifest."""
 
     def load(scene: Scene) -> Load:
         config, layer = bodies.blob(KIB), bodies.blob(64 * KIB)

@@ -274,7 +274,7 @@ class Key:
     """Other spellings of the last step, of old."""
 
 
-def keys() -> Iterator[Key]:
+def all_keys() -> Iterator[Key]:
     """Every key of the file, in the order of the models."""
     for name, info in Configuration.model_fields.items():
         if name == "storage":
@@ -440,7 +440,7 @@ def _shown(value: Any) -> str:
 
 def _tables() -> str:
     parts = []
-    for section, rows in itertools.groupby(keys(), key=lambda key: key.path.partition(".")[0]):
+    for section, rows in itertools.groupby(all_keys(), key=lambda key: key.path.partition(".")[0]):
         title, intro = INTRODUCTIONS.get(section, ("", ""))
         if title:
             parts.append(f"### {title}\n\n" + (f"{textwrap.fill(intro, 115)}\n\n" if intro else "") + _HEAD)

@@ -6,13 +6,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
-from urllib.parse import quote
 
 from lading.api import blobs, catalog, manifests, referrers, response, routes, tags, uploads
 from lading.api.request import Receive, Request, Scope, Send
 from lading.api.response import Header, Response, send_response
 from lading.api.routes import Endpoint, Moved, Route
 from lading.api.service import Service
+from lading.api.urls import quote_path
 from lading.oci import errors
 from lading.oci.errors import RegistryError
 from lading.registry.ports import StorageError, StorageFullError
@@ -82,13 +82,10 @@ class Application:
     async def answer(self, request: Request) -> Response:
         if request.path == "/":
             return Response(200, [(b"cache-control", b"no-cache")])
-        path = request.path
-        if self._service.prefix:
-            path = path.removeprefix(self._service.prefix) if path.startswith(f"{self._service.prefix}/") else ""
-        route = routes.match(path)
+        route = routes.match(request.path, self._service.prefix)
         if isinstance(route, Moved):
             query = f"?{request.query}" if request.query else ""
-            location = f"{self._service.prefix}{quote(route.path, safe=_PATH_SAFE)}{query}"
+            location = f"{quote_path(route.path)}{query}"
             return Response(301, [(b"location", location.encode("latin-1", "replace")), API_VERSION])
         if route is None:
             return response.plain(404, "404 page not found", [API_VERSION])
@@ -120,6 +117,3 @@ class Application:
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             return response.error(errors.UNKNOWN())
-
-
-_PATH_SAFE = "/:@!$&'()*+,;=~-._"

@@ -7,7 +7,8 @@ import re
 from lading.api.request import Request
 from lading.oci.digest import Digest
 
-_TAG = re.compile(r'[ \t]*,?[ \t]*(W/)?("[^"]*"|[^\s,"]+)', re.ASCII)
+_TAG = re.compile(r'(?:W/)?"[^"]*"|[^\s,"]+', re.ASCII)
+"""One entity tag of a list, or a word: no part of it can match the same text in two ways."""
 
 
 def etag(digest: Digest) -> tuple[bytes, bytes]:
@@ -34,4 +35,5 @@ def range_applies(request: Request, digest: Digest) -> bool:
 def _matches(line: str, digest: Digest, *, weak: bool) -> bool:
     if line.strip() == "*":
         return True
-    return any(tag.strip('"') == digest and (weak or not is_weak) for is_weak, tag in _TAG.findall(line))
+    tags = _TAG.findall(line)
+    return any(tag.removeprefix("W/").strip('"') == digest and (weak or not tag.startswith("W/")) for tag in tags)

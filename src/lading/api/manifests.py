@@ -22,9 +22,11 @@ async def get(service: Service, request: Request, route: Route) -> Response:
     manifests = service.registry.manifests
     digest = await manifests.resolve(name, reference)
     stored = await manifests.get(name, digest)
-    if conditional.not_modified(request, digest):
-        return Response(304, [conditional.etag(digest)], None)
     stored = await _negotiate(service, request, name, reference, stored)
+    if conditional.precondition_failed(request, stored.digest):
+        return Response(412, [conditional.etag(stored.digest)])
+    if conditional.not_modified(request, stored.digest):
+        return Response(304, [conditional.etag(stored.digest)], None)
     headers = [
         (b"content-type", stored.media_type.encode("ascii")),
         (b"docker-content-digest", stored.digest.encode("ascii")),

@@ -19,7 +19,9 @@ async def get(service: Service, request: Request, route: Route) -> Response:
     name = RepositoryName.parse(route.name)
     subject = parse_digest(route.item)
     artifact_type = request.parameter("artifactType")
-    size = min(requested_size(request) or service.limits.referrers_page, service.limits.referrers_page)
+    size = min(
+        requested_size(request, told_as_sent=True) or service.limits.referrers_page, service.limits.referrers_page
+    )
     descriptors, more = await service.registry.referrers.page(
         name, subject, artifact_type=artifact_type, after=request.parameter("last"), limit=size
     )

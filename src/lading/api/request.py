@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 from lading.oci import errors
 
@@ -20,6 +20,7 @@ BODY_IDLE_SECONDS = 300.0
 
 MAX_INTEGER = 2**63 - 1
 
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}", re.ASCII)
 
 
@@ -53,10 +54,7 @@ class Request:
 
     def parameters(self, name: str) -> list[str]:
         if self._parameters is None:
-            try:
-                self._parameters = parse_qsl(self.query, keep_blank_values=True)
-            except ValueError:  # more fields than the parser allows
-                self._parameters = []
+            self._parameters = parse_query(self.query)
         return [value for key, value in self._parameters if key == name]
 
     def parameter(self, name: str) -> str:
@@ -68,6 +66,14 @@ class Request:
     def content_length(self) -> int | None:
         value = self.header(b"content-length")
         return int(value) if value is not None and value.isascii() and value.isdigit() else None
+
+    @property
+    def has_body(self) -> bool:
+        """False only where the head rules one out; an HTTP/2 body shows itself when it is read."""
+        length = self.content_length
+        if length is None and self.scope["http_version"].startswith("1"):
+            return self.header(b"transfer-encoding") is not None
+        return length != 0
 
     async def body(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises CLIENT_CLOSED, REQUEST_TIMEOUT."""
@@ -100,6 +106,16 @@ class Request:
         """Returns when the client has gone away. Only for a request whose body is read or has none."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def parse_query(query: str) -> list[tuple[str, str]]:
+    """The parameters of a query. What is malformed is dropped, as Go does: bad escapes, semicolons."""
+    parameters = []
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        if pair and ";" not in pair and _BAD_ESCAPE.search(pair) is None:
+            parameters.append((unquote_plus(name), unquote_plus(value)))
+    return parameters
 
 
 def parse_integer(text: str) -> int | None:

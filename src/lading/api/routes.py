@@ -44,15 +44,18 @@ class Moved:
     path: str
 
 
-def match(path: str) -> Route | Moved | None:
-    """Where a decoded path, without prefix, leads."""
+def match(path: str, prefix: str = "") -> Route | Moved | None:
+    """Where a decoded path leads. `prefix` is what stands before `/v2/`, without a slash at its end."""
     if _UNCLEAN.search(path):
         return Moved(_clean(path))
+    if not path.startswith(prefix):
+        return None
+    path = path[len(prefix) :]
     route = _match(path)
     if route is None:
         other = path[:-1] if path.endswith("/") else path + "/"
         if _match(other) is not None:
-            return Moved(other)
+            return Moved(prefix + other)
     return route
 
 

@@ -95,7 +95,7 @@ def _single_post_digest(request: Request) -> Digest | None:
     if not text:
         return None
     digest = parse_digest(text)
-    if request.content_length == 0 and digest != Digest.of(b"", digest.algorithm):
+    if not request.has_body and digest != Digest.of(b"", digest.algorithm):
         return None
     return digest
 

@@ -38,7 +38,7 @@ class Urls:
         if self.root:
             return self.root
         # What stands before /v2/ is the prefix of the configuration or of a proxy in front: it is kept.
-        base = quote(request.path[: request.path.find("/v2/") + 1])
+        base = quote_path(request.path[: request.path.find("/v2/") + 1])
         return base if self.relative else f"{_origin(request)}{base}"
 
 
@@ -53,14 +53,21 @@ def configured_root(host: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path[: parts.path.rfind('/') + 1] or '/'}"
 
 
+def quote_path(path: str) -> str:
+    return quote(path, safe="/:@!$&'()*+,;=~-._")
+
+
 def next_page(request: Request, parameters: dict[str, str]) -> tuple[bytes, bytes]:
     """The Link header (specification: "Pagination"): the request's own path, its parameters in their order."""
-    return b"link", f'<{quote(request.path)}?{urlencode(parameters)}>; rel="next"'.encode("latin-1")
+    return b"link", f'<{quote_path(request.path)}?{urlencode(parameters)}>; rel="next"'.encode("latin-1")
 
 
 def _origin(request: Request) -> str:
-    scheme: str = request.scope["scheme"]
-    host = request.header(b"host") or _server(request)
+    own_scheme: str = request.scope["scheme"]
+    own_host = request.header(b"host") or ""
+    if _HOST.fullmatch(own_host) is None:
+        own_host = _server(request)
+    scheme, host = own_scheme, own_host
     forwarded = request.header(b"forwarded")
     if forwarded is not None:
         element = parse_forwarded(forwarded)
@@ -70,9 +77,9 @@ def _origin(request: Request) -> str:
         host = (request.header(b"x-forwarded-host") or "").partition(",")[0].strip() or host
     # A scheme or host that cannot stand in a URL is a mistake or an attack: the connection's own is used.
     if _SCHEME.fullmatch(scheme) is None:
-        scheme = request.scope["scheme"]
+        scheme = own_scheme
     if _HOST.fullmatch(host) is None:
-        host = _server(request)
+        host = own_host
     return f"{scheme}://{host}"
 
 

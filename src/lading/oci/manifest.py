@@ -6,6 +6,7 @@ Field names match exactly and the last of duplicate fields counts. Unknown field
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -118,12 +119,11 @@ def _document(data: bytes) -> dict[str, Any]:
         raise errors.MANIFEST_INVALID(detail=f"invalid JSON: {error}") from error
     if not isinstance(document, dict):
         raise errors.MANIFEST_INVALID(detail="the document is not a JSON object")
-    if document.get("schemaVersion") == 1:
+    version = _field(document, "schemaVersion", int, 0, "schemaVersion")
+    if version == 1:
         raise errors.MANIFEST_INVALID(detail=_SCHEMA_1_HINT)
-    if document.get("schemaVersion") != 2 or isinstance(document["schemaVersion"], bool):
-        raise errors.MANIFEST_INVALID(
-            detail=f"unrecognized manifest schema version {document.get('schemaVersion', 0)}"
-        )
+    if version != 2:
+        raise errors.MANIFEST_INVALID(detail=f"unrecognized manifest schema version {version}")
     return document
 
 
@@ -195,7 +195,7 @@ def _descriptor(value: Any, path: str) -> Descriptor:
     if not 0 <= size <= _MAX_INTEGER:
         raise errors.MANIFEST_INVALID(detail=f"{path}.size: {size} is not a size in bytes")
     _annotations(value, f"{path}.annotations")
-    _field(value, "data", str, "", f"{path}.data")
+    _check_base64(_field(value, "data", str, "", f"{path}.data"), f"{path}.data")
     _field(value, "artifactType", str, "", f"{path}.artifactType")
     return Descriptor(
         media_type=_field(value, "mediaType", str, "", f"{path}.mediaType"),
@@ -210,10 +210,21 @@ def _platform(value: dict[str, Any], path: str) -> Platform | None:
     platform: dict[str, Any] = _field(value, "platform", dict, {}, path)
     if not platform:
         return None
+    for name in ("os.version", "variant"):
+        _field(platform, name, str, "", f"{path}.{name}")
+    for name in ("os.features", "features"):
+        _list(platform, name, f"{path}.{name}", _string)
     return Platform(
         os=_field(platform, "os", str, "", f"{path}.os"),
         architecture=_field(platform, "architecture", str, "", f"{path}.architecture"),
     )
+
+
+def _check_base64(text: str, path: str) -> None:
+    try:
+        base64.b64decode(text.encode("ascii"), validate=True)
+    except ValueError as error:
+        raise errors.MANIFEST_INVALID(detail=f"{path}: expected base64") from error
 
 
 def _annotations(document: dict[str, Any], path: str) -> dict[str, str]:

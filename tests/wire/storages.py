@@ -1,0 +1,115 @@
+"""Storages that watch, refuse, redirect or break off: around any other one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from lading.registry.ports import Reader, Stat, Storage, Writer
+
+_KEY = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
+ROOT = "/docker/registry/v2/"
+
+Before = Callable[[str, str], None]
+"""Is told the operation and the key, and may raise."""
+
+
+@dataclass
+class Watched:
+    """Notes every call as (operation, key), and every key that no registry may ever ask for."""
+
+    inner: Storage
+    before: Before = lambda _operation, _key: None
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    astray: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.name = self.inner.name
+        self.traits = self.inner.traits
+
+    def keys(self, *operations: str) -> list[str]:
+        return [key for operation, key in self.calls if operation in operations]
+
+    def _note(self, operation: str, key: str) -> None:
+        self.calls.append((operation, key))
+        components = key.split("/")
+        below = f"{key}/".startswith(ROOT)
+        if not below or _KEY.fullmatch(key) is None or not {".", ".."}.isdisjoint(components):
+            self.astray.append(f"{operation} {key}")
+        self.before(operation, key)
+
+    async def stat(self, key: str) -> Stat:
+        self._note("stat", key)
+        return await self.inner.stat(key)
+
+    async def get(self, key: str) -> bytes:
+        self._note("get", key)
+        return await self.inner.get(key)
+
+    async def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        self._note("put", key)
+        await self.inner.put(key, data, durable=durable)
+
+    async def open(self, key: str, offset: int = 0) -> Reader:
+        self._note("open", key)
+        return await self.inner.open(key, offset)
+
+    async def writer(self, key: str, *, append: bool) -> Writer:
+        self._note("writer", key)
+        return WatchedWriter(self, key, await self.inner.writer(key, append=append))
+
+    async def move(self, source: str, target: str) -> None:
+        self._note("move", source)
+        self._note("move", target)
+        await self.inner.move(source, target)
+
+    async def delete(self, key: str) -> None:
+        self._note("delete", key)
+        await self.inner.delete(key)
+
+    async def list(self, key: str, *, after: str = "") -> AsyncIterator[str]:
+        self._note("list", key)
+        async for name in self.inner.list(key, after=after):
+            yield name
+
+    async def redirect(self, key: str, method: str) -> str | None:
+        self._note("redirect", key)
+        return await self.inner.redirect(key, method)
+
+
+class WatchedWriter:
+    def __init__(self, storage: Watched, key: str, inner: Writer) -> None:
+        self._storage = storage
+        self._key = key
+        self._inner = inner
+
+    @property
+    def size(self) -> int:
+        return self._inner.size
+
+    async def write(self, chunks: Sequence[bytes]) -> None:
+        self._storage._note("write", self._key)
+        await self._inner.write(chunks)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    async def commit(self, target: str | None = None) -> None:
+        self._storage._note("commit", target or self._key)
+        await self._inner.commit(target)
+
+    async def cancel(self) -> None:
+        await self._inner.cancel()
+
+
+class Redirecting(Watched):
+    """Sends clients of blobs elsewhere."""
+
+    def __post_init__(self) -> None:
+        self.name = self.inner.name
+        self.traits = replace(self.inner.traits, redirects=True)
+
+    async def redirect(self, key: str, method: str) -> str | None:
+        self._note("redirect", key)
+        return None if key.endswith("00/data") else f"https://bucket.example{key}?for={method}&signed=1"
