@@ -25,7 +25,7 @@ from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
 from lading.server import builtin, granian
-from lading.server.listener import DRAIN_SECONDS, Listener
+from lading.server.listener import DRAIN_SECONDS, Listener, Role
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
 
@@ -49,7 +49,7 @@ DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
 }
 
 
-def processes(configuration: Configuration, workers: int | None) -> dict[str, Callable[[], None]]:
+def processes(configuration: Configuration, workers: int | None) -> dict[str, Role]:
     """What each process of the registry is to run. `workers` None means one per CPU where storage can be shared.
 
     Raises `BuildError`, `ServerError`.
@@ -64,7 +64,7 @@ def processes(configuration: Configuration, workers: int | None) -> dict[str, Ca
     where = listener(configuration)
     serving = granian.workers(load, where, workers) if where.http2 else builtin.workers(load, where, workers)
     if shared.traits.shared and (chores := purging(configuration)) is not None:
-        serving["housekeeping"] = functools.partial(keep_house, configuration, chores)
+        serving["housekeeping"] = Role(functools.partial(keep_house, configuration, chores))
     return serving
 
 
@@ -74,9 +74,10 @@ def application(configuration: Configuration, secret: bytes) -> Application:
     return Application(service(configuration, storage(configuration), secret), access_log)
 
 
-def keep_house(configuration: Configuration, chores: Purging) -> None:
+def keep_house(configuration: Configuration, chores: Purging) -> int:
     """Run until SIGTERM."""
     asyncio.run(Housekeeping(storage(configuration), chores).run())
+    return 0
 
 
 def storage(configuration: Configuration) -> Storage:

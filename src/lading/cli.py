@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import sys
 from collections.abc import Sequence
-from typing import IO
 
 from lading import __version__, build
 from lading.config.load import BUILT_IN, Loaded, load
 from lading.config.problems import ConfigurationError
 from lading.config.supported import unsupported
-from lading.oci.digest import CANONICAL, HEX_DIGITS
 from lading.operations import logging as operations_logging
 from lading.server import processes
 from lading.server.listener import ServerError
@@ -41,10 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, at least 1")
+    return int(text)
 
 
 def _serve(loaded: Loaded, workers: int | None) -> int:
@@ -69,7 +65,9 @@ def _serve(loaded: Loaded, workers: int | None) -> int:
     if trial:
         print(_welcome(configuration.storage.parameters.get("rootdirectory"), listener.port), flush=True)
     log.info("listening on %s", listener)
-    return processes.run(roles, drain=listener.drain)
+    status = processes.run(roles, drain=listener.drain)
+    listener.tidy()
+    return status
 
 
 def _welcome(root: object, port: int) -> str:
@@ -81,38 +79,3 @@ def _welcome(root: object, port: int) -> str:
         f"            skopeo copy --dest-tls-verify=false oci:DIRECTORY docker://localhost:{port}/IMAGE\n"
         f"  stop      Ctrl-C"
     )
-
-
-def digest_main(arguments: Sequence[str] | None = None) -> int:
-    """The original's `digest` tool: a line `<digest>\\t<name>` for each file, or for standard input."""
-    parser = argparse.ArgumentParser(prog="digest", description="Print the digests of files.")
-    parser.add_argument(
-        "-a",
-        "-algorithm",
-        "--algorithm",
-        choices=HEX_DIGITS,
-        default=CANONICAL,
-        help=f"digest algorithm (default: {CANONICAL})",
-    )
-    parser.add_argument("-version", "--version", action="version", version=f"digest {__version__}")
-    parser.add_argument("files", nargs="*", help="files to read (default: standard input)")
-    options = parser.parse_args(arguments)
-    if not options.files:
-        print(f"{_digest(sys.stdin.buffer, options.algorithm)}\t-")
-        return 0
-    failed = False
-    for name in options.files:
-        try:
-            with open(name, "rb") as file:
-                print(f"{_digest(file, options.algorithm)}\t{name}")
-        except OSError as error:
-            print(f"digest: {name}: {error.strerror}", file=sys.stderr)
-            failed = True
-    return int(failed)
-
-
-def _digest(file: IO[bytes], algorithm: str) -> str:
-    running = hashlib.new(algorithm)
-    while data := file.read(1024 * 1024):
-        running.update(data)
-    return f"{algorithm}:{running.hexdigest()}"

@@ -95,17 +95,17 @@ def test_slow_readers_of_ranges(node: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    ("framing", "burst", "piece"),
+    ("clients", "framing", "burst", "piece"),
     [
-        pytest.param("length", b"", bytes(512), id="slow-from-the-start"),
-        pytest.param("length", bytes(MIB - 1), bytes(16), id="slow-after-a-burst"),
-        pytest.param("chunked", b"", chunk(b"ab") * 256, id="in-tiny-chunks"),
-        pytest.param("chunked", chunk(b"ab") * 400_000, chunk(b"ab") * 16, id="many-tiny-chunks"),
+        pytest.param(CLIENTS, "length", b"", bytes(512), id="slow-from-the-start"),
+        pytest.param(CLIENTS, "length", bytes(MIB - 1), bytes(16), id="slow-after-a-burst"),
+        pytest.param(CLIENTS, "chunked", b"", chunk(b"ab") * 256, id="in-tiny-chunks"),
+        pytest.param(5, "chunked", chunk(b"ab") * 500_000, chunk(b"ab") * 16, id="many-tiny-chunks"),
     ],
 )
-def test_slow_writers(node: Node, framing: str, burst: bytes, piece: bytes) -> None:
+def test_slow_writers(node: Node, clients: int, framing: str, burst: bytes, piece: bytes) -> None:
     digest = push_large(node)
-    with Watch(node) as watch, SlowWriters(node, CLIENTS, "slow/app", burst, piece, framing) as slow:
+    with Watch(node) as watch, SlowWriters(node, clients, "slow/app", burst, piece, framing) as slow:
         assert load.pull(node, REPOSITORY, digest) == 200 * MIB
         load.push_streamed(node, "fast/app", 20 * MIB)
         wait_for_turns(slow, 20)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from lading.api import blobs, catalog, manifests, referrers, response, routes, tags, uploads
 from lading.api.request import Receive, Request, Scope, Send
-from lading.api.response import Header, Response, send_response
+from lading.api.response import Header, Response, load, send_response
 from lading.api.routes import Endpoint, Moved, Route
 from lading.api.service import Service
 from lading.api.urls import quote_path
@@ -105,7 +105,7 @@ class Application:
                 return Response(200, [allow])
             return response.plain(405, "Method not allowed", [allow])
         try:
-            return await handlers[request.method](self._service, request, route)
+            return await load(request, await handlers[request.method](self._service, request, route))
         except RegistryError as refusal:
             return response.error(refusal)
         except StorageFullError as failure:

@@ -72,31 +72,33 @@ def error(refusal: RegistryError) -> Response:
     return json(refusal.status, {"errors": entries})
 
 
+async def load(request: Request, response: Response) -> Response:
+    """Read small content now, so that a failure still becomes an honest answer. Raises `StorageError`."""
+    content = response.body
+    if not isinstance(content, Content) or request.method == "HEAD" or content.length > INLINE_BYTES:
+        return response
+    try:
+        response.body = await _gather(content)
+    finally:
+        await content.reader.close()
+    return response
+
+
 async def send_response(request: Request, response: Response, send: Send) -> int:
     """Returns the number of body bytes sent. Raises `StorageError` if the content breaks off."""
     body = response.body
     try:
-        length = len(body) if isinstance(body, bytes) else None if body is None else body.length
         headers = response.headers
-        if length is not None:
+        if body is not None:
+            length = len(body) if isinstance(body, bytes) else body.length
             headers = [*headers, (b"content-length", b"%d" % length)]
-        first = b""
-        if (
-            isinstance(body, Content)
-            and length is not None
-            and length <= INLINE_BYTES
-            and request.method != "HEAD"
-        ):
-            # Read before the status is sent, so that vanished content still becomes an honest answer.
-            first = await _gather(body)
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if request.method == "HEAD" or body is None:
             await send({"type": "http.response.body", "body": b""})
             return 0
-        if isinstance(body, bytes) or first:
-            data = body if isinstance(body, bytes) else first
-            await send({"type": "http.response.body", "body": data})
-            return len(data)
+        if isinstance(body, bytes):
+            await send({"type": "http.response.body", "body": body})
+            return len(body)
         return await _send_content(request, body, send)
     finally:
         if isinstance(body, Content):

@@ -104,12 +104,12 @@ def media_type_of(data: bytes) -> str:
 
 
 def _own_media_type(document: dict[str, Any]) -> str:
-    media_type = document.get("mediaType")
+    media_type = _field(document, "mediaType", str, "", "mediaType")
     if not media_type:
         return media.OCI_INDEX if document.get("manifests") is not None else media.OCI_MANIFEST
     if media_type not in media.IMAGES and media_type not in media.INDEXES:
         raise errors.MANIFEST_INVALID(detail=f"unsupported manifest media type: {media_type}")
-    return str(media_type)
+    return media_type
 
 
 def _document(data: bytes) -> dict[str, Any]:

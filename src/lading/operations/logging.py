@@ -17,7 +17,7 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self, fields: Mapping[str, object]) -> None:
         super().__init__()
-        self._fields = "".join(f" {key}={_quote(str(fields[key]))}" for key in sorted(fields))
+        self._fields = "".join(f" {key}={_quote(_text(fields[key]))}" for key in sorted(fields))
 
     def format(self, record: logging.LogRecord) -> str:
         line = f'time="{_time(record)}" level={_level(record)} msg={_quote(_message(self, record))}'
@@ -29,11 +29,11 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self, fields: Mapping[str, object]) -> None:
         super().__init__()
-        self._fields = {key: str(value) for key, value in fields.items()}
+        self._fields = dict(fields)
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {"level": _level(record), "msg": _message(self, record), "time": _time(record)}
-        return json.dumps({**self._fields, **entry}, sort_keys=True, ensure_ascii=False)
+        return json.dumps({**self._fields, **entry}, sort_keys=True, ensure_ascii=False, default=str)
 
 
 _FORMATTERS = {"text": TextFormatter, "json": JsonFormatter}
@@ -59,6 +59,10 @@ def _level(record: logging.LogRecord) -> str:
 
 def _time(record: logging.LogRecord) -> str:
     return datetime.datetime.fromtimestamp(record.created).astimezone().isoformat()
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _quote(text: str) -> str:

@@ -191,7 +191,8 @@ class Storage(Protocol):
     def list(self, key: str, *, after: str = "") -> AsyncIterator[str]:
         """The names (not keys) of the direct children that sort strictly after `after`, in byte order.
 
-        `/` can always be listed; an object cannot: `PathNotFoundError`.
+        Foreign entries that cannot be part of a key are left out. `/` can always be listed; an object cannot:
+        `PathNotFoundError`.
         """
         ...
 

@@ -147,6 +147,8 @@ class Uploads:
             # What the session holds is what fills the disk; its client has to begin anew in any case.
             await self._discard(upload)
             raise
+        except PathNotFoundError as error:
+            raise _unknown() from error  # cancelled by another request
         finally:
             await self._close(upload, writer)
 

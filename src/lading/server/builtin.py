@@ -11,51 +11,28 @@ from collections.abc import Callable
 
 import uvloop
 
+from lading.server import tls
 from lading.server.http1 import Connection
-from lading.server.listener import Listener, ServerError
+from lading.server.listener import Listener, Role
 from lading.server.listening import Application, Server
 
-_TLS_VERSIONS = {"tls1.2": ssl.TLSVersion.TLSv1_2, "tls1.3": ssl.TLSVersion.TLSv1_3}
 
-
-def workers(load: Callable[[], Application], listener: Listener, count: int) -> dict[str, Callable[[], None]]:
+def workers(load: Callable[[], Application], listener: Listener, count: int) -> dict[str, Role]:
     """What each worker process is to run; `load` makes the application there. Raises `ServerError`."""
     listener.check()
-    tls = _tls(listener)
-    sockets = listener.bind(count)
+    context = tls.context(listener)
     return {
-        f"worker {number}": functools.partial(_work, load, listening, tls, listener.drain)
-        for number, listening in enumerate(sockets, 1)
+        f"worker {number}": Role(functools.partial(_work, load, listening, context, listener.drain), listening)
+        for number, listening in enumerate(listener.bind(count), 1)
     }
 
 
 def _work(
-    load: Callable[[], Application], listening: socket.socket, tls: ssl.SSLContext | None, drain: float
-) -> None:
-    async def serve() -> None:
+    load: Callable[[], Application], listening: socket.socket, context: ssl.SSLContext | None, drain: float
+) -> int:
+    async def serve() -> bool:
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        await Server(load()).serve(Connection, listening, tls, stop, drain)
+        return await Server(load()).serve(Connection, listening, context, stop, drain)
 
-    uvloop.run(serve())
-
-
-def _tls(listener: Listener) -> ssl.SSLContext | None:
-    if not listener.certificate:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _TLS_VERSIONS[listener.minimum_tls]
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(listener.certificate, listener.key)
-    except (OSError, ssl.SSLError) as error:
-        raise ServerError(
-            f"http.tls: cannot use certificate {listener.certificate} with key {listener.key}: {error}"
-        ) from error
-    if listener.client_ca:
-        try:
-            context.load_verify_locations(listener.client_ca)
-        except (OSError, ssl.SSLError) as error:
-            raise ServerError(f"http.tls.clientcas: cannot use {listener.client_ca}: {error}") from error
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
+    return 0 if uvloop.run(serve()) else 1

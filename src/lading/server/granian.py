@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import ssl
 from collections.abc import Callable
@@ -15,7 +14,8 @@ from granian.errors import ConfigurationError as GranianError
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from lading.server.listener import BACKLOG, Listener, ServerError
+from lading.server import tls
+from lading.server.listener import BACKLOG, Listener, Role, ServerError
 from lading.server.listening import Application
 
 HEAD_SECONDS = 30
@@ -29,15 +29,21 @@ _LOGGING: dict[str, Any] = {
 _KEY_HEADERS = ("BEGIN RSA PRIVATE KEY", "BEGIN EC PRIVATE KEY")
 
 
-def workers(load: Callable[[], Application], listener: Listener, count: int) -> dict[str, Callable[[], None]]:
+def workers(load: Callable[[], Application], listener: Listener, count: int) -> dict[str, Role]:
     """As `builtin.workers`: one process here, which makes the others. Raises `ServerError`."""
     listener.check()
+    tls.context(listener)
     _check_key(listener)
     try:
         server = _server(listener, count)
     except (GranianError, ssl.SSLError, OSError) as error:
         raise ServerError(f"http.tls: cannot listen on {listener}: {error}") from error
-    return {"server": functools.partial(server, target_loader=load, wrap_loader=False)}
+
+    def work() -> int:
+        server(target_loader=load, wrap_loader=False)
+        return 0
+
+    return {"server": Role(work)}
 
 
 def _server(listener: Listener, count: int) -> Callable[..., None]:
@@ -70,10 +76,7 @@ def _server(listener: Listener, count: int) -> Callable[..., None]:
 def _check_key(listener: Listener) -> None:
     if not listener.certificate:
         return
-    try:
-        key = Path(listener.key).read_text("ascii", "replace")
-    except OSError as error:
-        raise ServerError(f"http.tls.key: cannot read {listener.key}: {error.strerror}") from error
+    key = Path(listener.key).read_text("ascii", "replace")
     if any(header in key for header in _KEY_HEADERS):
         raise ServerError(
             f"http.tls.key: {listener.key} is not in PKCS#8 form, which HTTP/2 needs; convert it with "

@@ -119,9 +119,11 @@ class Connection(asyncio.Protocol):
         self._headers = []
 
     def on_url(self, url: bytes) -> None:
+        self._count_head(len(url))
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_head(len(name) + len(value))
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -226,17 +228,17 @@ class Connection(asyncio.Protocol):
             rest = data[upgrade.args[0] :]
             self._parser = httptools.HttpRequestParser(self)
         except httptools.HttpParserError:
-            self._refuse(_BAD_REQUEST)
+            self._refuse(_HEAD_TOO_LARGE if self._head_bytes > MAX_HEAD_BYTES else _BAD_REQUEST)
             return b""
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(_HEAD_TOO_LARGE)
-                return b""
         arriving = self._arriving
         if arriving is not None and not rest and arriving.expected_left >= RAW_BODY_BYTES:
             self._raw_left = arriving.expected_left
         return rest
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise ValueError("the head of the request is too large")
 
     def _raw_body(self, data: bytes) -> bytes:
         body = data if len(data) <= self._raw_left else data[: self._raw_left]

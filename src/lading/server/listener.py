@@ -6,12 +6,21 @@ import contextlib
 import os
 import socket
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 
 DRAIN_SECONDS = 5.0
 """Requests under way have so long to finish, where the configuration does not say."""
 
 BACKLOG = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a process is to do: `work` returns its exit status after SIGTERM, and alone keeps `listening` open."""
+
+    work: Callable[[], int]
+    listening: socket.socket | None = None
 
 
 class ServerError(Exception):
@@ -70,6 +79,12 @@ class Listener:
             bound.listen(BACKLOG)
             sockets.append(bound)
         return sockets
+
+    def tidy(self) -> None:
+        """Remove the unix socket's file."""
+        if self.socket_path:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.socket_path)
 
     def _socket(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET

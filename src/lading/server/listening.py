@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 import time
@@ -19,7 +20,12 @@ Application = Callable[
     [dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
 ]
 
+log = logging.getLogger(__name__)
+
 BACKLOG = 4096
+
+CUT_SECONDS = 0.8
+"""How long a request may take to put its things away after its connection was cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,8 @@ class Server:
         tls: ssl.SSLContext | None,
         stop: asyncio.Event,
         drain: float,
-    ) -> None:
-        """Serve until `stop`; then requests under way have `drain` seconds to finish."""
+    ) -> bool:
+        """Serve until `stop`; then requests under way have `drain` seconds. Returns whether all finished."""
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: connection(self), sock=listening, ssl=tls, backlog=BACKLOG)
         sweeping = asyncio.create_task(self._sweep())
@@ -73,13 +79,24 @@ class Server:
         self.draining = True
         for open_connection in list(self.connections):
             open_connection.close_when_idle()
-        if self.tasks:
-            await asyncio.wait(self.tasks, timeout=drain)
+        late = await self._wait(drain)
+        if late:
+            log.warning("%d requests did not finish in %gs and are cut off", late, drain)
         sweeping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await sweeping
         for open_connection in list(self.connections):
             open_connection.abort()
+        # To the application this is a client that has gone: uploads still put away what they have.
+        await self._wait(CUT_SECONDS)
+        return not late
+
+    async def _wait(self, seconds: float) -> int:
+        """Returns how many requests are still under way after so long."""
+        if not self.tasks:
+            return 0
+        _, late = await asyncio.wait(self.tasks, timeout=seconds)
+        return len(late)
 
     async def _sweep(self) -> None:
         while True:

@@ -13,7 +13,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+
+from lading.server.listener import Role
 
 log = logging.getLogger(__name__)
 
@@ -26,34 +27,37 @@ _STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 _HANDLED = _STOPPING | {signal.SIGCHLD}
 
 
-def run(roles: dict[str, Callable[[], None]], *, drain: float) -> int:
+def run(roles: dict[str, Role], *, drain: float) -> int:
     """Run each role in a process of its own until a signal ends them all. Returns the exit status.
 
-    A role returns when it has got SIGTERM and finished; `drain` is how many seconds it is given for that.
+    A role is given `drain` seconds to finish after SIGTERM. The status is 1 if any did not finish, or not well.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
     running: dict[int, str] = {}
     started: dict[str, float] = {}
-    for role, work in roles.items():
-        running[_start(role, work)] = role
-        started[role] = time.monotonic()
+    for name in roles:
+        running[_start(name, roles)] = name
+        started[name] = time.monotonic()
     while True:
         received = signal.sigwait(_HANDLED)
         if received in _STOPPING:
             log.info("stopping server gracefully. Draining connections for %gs", drain)
+            for role in roles.values():
+                if role.listening is not None:
+                    role.listening.close()
             return _stop(running, drain)
         for pid, status in _dead():
-            role = running.pop(pid, "")
-            if not role:
+            name = running.pop(pid, "")
+            if not name:
                 continue
-            log.error("%s (process %d) ended unexpectedly: %s", role, pid, _cause(status))
-            if time.monotonic() - started[role] < CRASH_SECONDS:
+            log.error("%s (process %d) ended unexpectedly: %s", name, pid, _cause(status))
+            if time.monotonic() - started[name] < CRASH_SECONDS:
                 time.sleep(CRASH_SECONDS)
-            running[_start(role, roles[role])] = role
-            started[role] = time.monotonic()
+            running[_start(name, roles)] = name
+            started[name] = time.monotonic()
 
 
-def _start(name: str, role: Callable[[], None]) -> int:
+def _start(name: str, roles: dict[str, Role]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -66,8 +70,12 @@ def _start(name: str, role: Callable[[], None]) -> int:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
         # Ctrl-C reaches the whole group; only the parent decides when to stop.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        role()
-        status = 0
+        own = roles[name].listening
+        for role in roles.values():
+            # A socket that another process holds open too would take connections that nobody accepts.
+            if role.listening is not None and role.listening is not own:
+                role.listening.close()
+        status = roles[name].work()
     except BaseException:  # noqa: BLE001  a child must never return into the parent's code
         traceback.print_exc()
     finally:
@@ -80,17 +88,19 @@ def _start(name: str, role: Callable[[], None]) -> int:
 def _stop(running: dict[int, str], drain: float) -> int:
     for pid in running:
         _kill(pid, signal.SIGTERM)
+    status = 0
     deadline = time.monotonic() + drain + 1
     while running and time.monotonic() < deadline:
         signal.sigtimedwait({signal.SIGCHLD}, 0.1)
-        for pid, _ in _dead():
-            running.pop(pid, None)
+        for pid, ended in _dead():
+            if running.pop(pid, None) and ended:
+                status = 1
     for pid, role in running.items():
         log.warning("%s (process %d) did not finish in time and is killed", role, pid)
         _kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
-    return 1 if running else 0
+    return 1 if running else status
 
 
 def _dead() -> list[tuple[int, int]]:

@@ -41,6 +41,7 @@ INLINE_BYTES = 128 * 1024
 LINK_BYTES = 4096
 """What is read of a small object at once: all of a link, most manifests."""
 
+_COMPONENT = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 _TEMPORARY = re.compile(r".*\.[0-9a-f]{32}\.tmp", re.ASCII)
 _NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -161,7 +162,8 @@ class FilesystemStorage:
                 return
             raise
         for name in sorted(names):
-            if name > after and _TEMPORARY.fullmatch(name) is None:
+            # What is not of our making (`lost+found`, …) cannot be a key either.
+            if name > after and _COMPONENT.fullmatch(name) is not None and _TEMPORARY.fullmatch(name) is None:
                 yield name
 
     async def redirect(self, key: str, method: str) -> str | None:  # noqa: ARG002

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lading.registry.ports import Storage
+from lading.registry.registry import Registry
+from lading.storage.filesystem import FilesystemStorage
+from lading.storage.memory import MemoryStorage
+from tests.wire.storages import Watched
+
+
+@pytest.fixture(params=["memory", "filesystem"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return MemoryStorage() if request.param == "memory" else FilesystemStorage(str(tmp_path))
+
+
+@pytest.fixture
+def watched(storage: Storage) -> Watched:
+    return Watched(storage)
+
+
+@pytest.fixture
+def registry(watched: Watched) -> Registry:
+    return Registry.over(watched)
