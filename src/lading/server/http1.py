@@ -282,7 +282,9 @@ class Connection(asyncio.Protocol):
 
 
 def _address(name: Any) -> tuple[str, int] | None:
-    return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) > 1 else None
+    if not isinstance(name, tuple) or len(name) < 2:
+        return None
+    return str(name[0]).removeprefix("::ffff:"), int(name[1])  # IPv4 on a dual-stack socket, as it is known
 
 
 def _target(url: bytes) -> tuple[bytes, str, bytes]:

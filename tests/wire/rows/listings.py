@@ -102,6 +102,7 @@ def _tags() -> Iterator[Row]:
         ("n=1.5", 0),
         ("n=+1", 0),
         ("n=1_0", 0),
-        ("n=9223372036854775808", 0),
+        ("n=9223372036854775808", 9223372036854775807),  # seen: Go's parser tells the nearest it can
+        ("n=-9223372036854775809", -9223372036854775808),
     ]:
         yield refusal("GET", f"/v2/test/tags/list?{query}", 400, "PAGINATION_NUMBER_INVALID", {"n": detail})

@@ -41,8 +41,7 @@ def rows() -> Iterator[Row]:
     ]:
         yield refusal("GET", f"/v2/signed/referrers/{bad}", 400, "DIGEST_INVALID", detail)
     for number in ("x", "-1", "1.5"):
-        detail = {"n": -1 if number == "-1" else number}
-        yield refusal("GET", f"{path}?n={number}", 400, "PAGINATION_NUMBER_INVALID", detail)
+        yield refusal("GET", f"{path}?n={number}", 400, "PAGINATION_NUMBER_INVALID", {"n": number})
 
 
 def page(target: str, items: list[Document], link: str | None = None, *, filtered: bool = False) -> Row:

@@ -119,9 +119,9 @@ def _status() -> Iterator[Row]:
 
 def _unknown() -> Iterator[Row]:
     text = "blob upload unknown"
-    for method in ("GET", "PATCH", "PUT", "DELETE"):
-        kind = "read" if method == "GET" else "write"
-        yield refusal(method, PATH, 404, "BLOB_UPLOAD_UNKNOWN", text, kind=kind)
+    yield refusal("GET", PATH, 404, "BLOB_UPLOAD_UNKNOWN", text)
+    for method in ("PATCH", "PUT", "DELETE"):
+        yield refusal(method, PATH, 404, "BLOB_UPLOAD_UNKNOWN", kind="write")
     for session in (SESSION, "nonsense", "a=b", "..-..", "0"):
         yield refusal("GET", f"{PATH}{session}", 404, "BLOB_UPLOAD_UNKNOWN", text)
     yield refusal("GET", f"/v2/no/such/blobs/uploads/{SESSION}", 404, "BLOB_UPLOAD_UNKNOWN", text)
