@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import fcntl
+from collections.abc import Iterator
 from pathlib import Path
 
 from lading.registry.purge import Purged, purge
@@ -40,6 +42,15 @@ def is_locked(root: Path, repository: str, upload_id: str) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+@contextlib.contextmanager
+def locked(root: Path, repository: str, location: str) -> Iterator[None]:
+    """Hold a session that has data, as a request that writes to it does."""
+    upload_id = location.partition("?")[0].rpartition("/")[2]
+    with (root / REPOSITORIES / repository / "_uploads" / upload_id / "data").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def temporary_files(root: Path) -> list[Path]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from tests.servers.process import STOP_SECONDS, Program, Registry, lading
 
@@ -47,7 +47,7 @@ class Node(Registry):
 
     def child_ids(self) -> list[int]:
         """The processes that serve requests or keep house: children of the one that was started."""
-        return sorted(pid for pid, parent in _parents().items() if parent == self._process.pid)
+        return sorted(pid for pid, found in _processes().items() if found.parent == self._process.pid)
 
     def memory(self) -> dict[int, int]:
         """Bytes that belong to each process alone: resident, less the pages of files and shared memory."""
@@ -71,7 +71,7 @@ class Node(Registry):
     def kill(self) -> None:
         """`kill -9` of the whole process group; returns when no process of it runs any more."""
         super().kill()
-        eventually(lambda: not _group_exists(self._process.pid), "the killed processes are gone")
+        eventually(lambda: not _group_runs(self._process.pid), "the killed processes are gone")
 
     def kill_main(self) -> None:
         """`kill -9` of the process that was started, and of it alone."""
@@ -123,16 +123,21 @@ def nodes(folder: Path) -> Iterator[StartNode]:
             node.stop()
 
 
-def _parents() -> dict[int, int]:
-    """The parent of every process there is."""
+class _Process(NamedTuple):
+    parent: int
+    group: int
+
+
+def _processes() -> dict[int, _Process]:
+    """Every process there is, by its id, but for those that have ended."""
     found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError):
                 status = Path(f"/proc/{entry}/stat").read_text()
-                state, parent = status.rpartition(")")[2].split()[:2]
-                if state != "Z":
-                    found[int(entry)] = int(parent)
+                state, parent, group = status.rpartition(")")[2].split()[:3]
+                if state not in {"Z", "X"}:
+                    found[int(entry)] = _Process(int(parent), int(group))
     return found
 
 
@@ -145,9 +150,6 @@ def _holds(pid: int, what: str) -> bool:
     return False
 
 
-def _group_exists(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _group_runs(group: int) -> bool:
+    """Whether a process of the group is left that is more than a name waiting to be struck off."""
+    return any(found.group == group for found in _processes().values())

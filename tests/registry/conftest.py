@@ -3,12 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.wire.storages import Watched
 
 from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
-from tests.wire.storages import Watched
 
 
 @pytest.fixture(params=["memory", "filesystem"])

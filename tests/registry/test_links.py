@@ -5,12 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-
-from lading.oci.digest import Digest
-from lading.oci.errors import RegistryError
-from lading.oci.names import RepositoryName, Tag
-from lading.registry.ports import Storage
-from lading.registry.registry import Registry
 from tests.wire.compositions import dump
 from tests.wire.content import (
     OCI,
@@ -28,6 +22,12 @@ from tests.wire.content import (
 )
 from tests.wire.storages import Watched
 from tests.wire.world import CONFIG, OCI_CONFIG_ITEM
+
+from lading.oci.digest import Digest
+from lading.oci.errors import RegistryError
+from lading.oci.names import RepositoryName, Tag
+from lading.registry.ports import Storage
+from lading.registry.registry import Registry
 
 NAME = RepositoryName("app")
 IMAGE = image(OCI, OCI_CONFIG_ITEM)

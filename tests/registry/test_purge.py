@@ -8,14 +8,14 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.wire.compositions import dump
+from tests.wire.content import ROOT, session_key
+from tests.wire.storages import Watched
 
 from lading.registry.ports import PathNotFoundError, Storage, StorageError
 from lading.registry.purge import Purged, purge
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
-from tests.wire.compositions import dump
-from tests.wire.content import ROOT, session_key
-from tests.wire.storages import Watched
 
 LIMIT = datetime.datetime(2024, 5, 8, tzinfo=datetime.UTC)
 OLD, NEW = b"2024-05-01T12:00:00Z", b"2024-05-08T00:00:01Z"

@@ -9,6 +9,9 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.wire.compositions import dump
+from tests.wire.content import blob_key, digest, layer_key, session_key
+from tests.wire.storages import Watched
 
 from lading.oci import hashing
 from lading.oci.digest import Digest
@@ -19,9 +22,6 @@ from lading.registry.ports import Storage, StorageError
 from lading.registry.registry import Registry
 from lading.registry.uploads import Chunk
 from lading.storage.memory import MemoryStorage
-from tests.wire.compositions import dump
-from tests.wire.content import blob_key, digest, layer_key, session_key
-from tests.wire.storages import Watched
 
 NAME = RepositoryName("app")
 needs_states = pytest.mark.skipif(not hashing.RESUMABLE, reason="this Python's libcrypto cannot be reached")

@@ -73,9 +73,13 @@ class Client:
         body: Body = b"",
         *,
         vanish: bool = False,
+        length: bool = True,
     ) -> Answer:
-        """With `vanish` the client is gone when the body, of which more was announced, is at its end."""
-        scope = self._scope(method, target, headers, body)
+        """With `vanish` the client is gone when the body, of which more was announced, is at its end.
+
+        Without `length` the request says nothing of its body, as curl does where it has none.
+        """
+        scope = self.scope(method, target, headers, body, length=length)
         exchange = _Exchange(body, vanish)
         await self.app(scope, exchange.receive, exchange.send)
         return exchange.answer(method)
@@ -95,14 +99,16 @@ class Client:
     async def delete(self, target: str, headers: Headers = ()) -> Answer:
         return await self.send("DELETE", target, headers)
 
-    def _scope(self, method: str, target: str, headers: Headers, body: Body) -> dict[str, Any]:
+    def scope(
+        self, method: str, target: str, headers: Headers = (), body: Body = b"", *, length: bool = True
+    ) -> dict[str, Any]:
         path, _, query = _local(target).partition("?")
         lines = list(headers.items() if isinstance(headers, Mapping) else headers)
         named = {name.lower() for name, _ in lines}
         if "host" not in named:
             lines.insert(0, ("Host", HOST))
         if isinstance(body, bytes):
-            if "content-length" not in named and (body or method in {"POST", "PUT", "PATCH"}):
+            if length and "content-length" not in named and (body or method in {"POST", "PUT", "PATCH"}):
                 lines.append(("Content-Length", str(len(body))))
         else:
             lines.append(("Transfer-Encoding", "chunked"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from tests.wire.asgi import HOST, Client
 
 from lading.api.app import Application
 from lading.api.service import Limits, Service
@@ -16,7 +18,6 @@ from lading.registry.registry import Registry
 from lading.registry.validation import Rules
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
-from tests.wire.asgi import HOST, Client
 
 SECRET = b"a secret that two registries share"
 CONFIGURED = ((b"x-configured", b"one"), (b"x-configured", b"two"))
@@ -31,7 +32,7 @@ class Composition:
     relative: bool = False
     host: str = ""
     rules: Rules | None = None
-    limits: Limits = Limits()  # noqa: RUF009: it is frozen
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def title(self) -> str:

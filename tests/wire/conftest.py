@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
-
 from tests.wire.compositions import MEMORY, Composition, World, world
 
 OpenWorld = Callable[..., Awaitable[World]]

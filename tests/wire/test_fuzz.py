@@ -12,18 +12,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_from_bytes
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-from lading.api.app import Application
-from lading.api.service import Service
-from lading.api.state import StateTokens
-from lading.api.urls import Urls
-from lading.registry.registry import Registry
 from tests.wire.asgi import Answer, Client
 from tests.wire.compositions import MEMORY, SECRET, world
 from tests.wire.content import DOCKER, DOCKER_LIST, EVERYTHING, INDEX, OCI, SCHEMA_1, digest
-from tests.wire.fuzzing import NOWHERE, thorough
+from tests.wire.fuzzing import FACTOR, NOWHERE, thorough
 from tests.wire.storages import Watched
 from tests.wire.table import MESSAGES
 from tests.wire.world import (
@@ -40,6 +35,14 @@ from tests.wire.world import (
     SIGNED_INDEX,
     WORLD,
 )
+
+from lading.api.app import Application
+from lading.api.service import Service
+from lading.api.state import StateTokens
+from lading.api.urls import Urls
+from lading.registry.registry import Registry
+
+pytestmark = pytest.mark.timeout(120 * FACTOR)
 
 PLAIN_TEXTS = {b"404 page not found\n", b"Method not allowed\n"}
 SESSION = "0190d7a0-0000-7000-8000-000000000000"

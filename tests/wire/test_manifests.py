@@ -6,9 +6,6 @@ import re
 from dataclasses import replace
 
 import pytest
-
-from lading.api.service import Limits
-from lading.registry.validation import Rules
 from tests.wire.asgi import Answer, Client
 from tests.wire.compositions import FILESYSTEM, MEMORY, Composition, World, dump
 from tests.wire.conftest import OpenWorld
@@ -36,6 +33,9 @@ from tests.wire.content import (
     tag_key,
 )
 from tests.wire.world import ABSENT, APP, CONFIG, LAYER, LAYER_ITEM, OCI_CONFIG_ITEM, OCI_IMAGE, WORLD
+
+from lading.api.service import Limits
+from lading.registry.validation import Rules
 
 PATH = "/v2/app/manifests"
 BOTH = pytest.mark.parametrize("composition", [MEMORY, FILESYSTEM], ids=["memory", "filesystem"])

@@ -8,15 +8,17 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from lading.api.service import Limits
 from tests.wire.asgi import Client
 from tests.wire.compositions import FILESYSTEM, MEMORY, Composition, world
 from tests.wire.conftest import OpenWorld
 from tests.wire.content import Directory
-from tests.wire.fuzzing import NOWHERE, thorough
+from tests.wire.fuzzing import FACTOR, NOWHERE, thorough
 from tests.wire.test_referrers import next_page
 from tests.wire.world import OCI_IMAGE, REPOSITORIES, WORLD
+
+from lading.api.service import Limits
+
+pytestmark = pytest.mark.timeout(120 * FACTOR)
 
 BOTH = pytest.mark.parametrize("composition", [MEMORY, FILESYSTEM], ids=["memory", "filesystem"])
 

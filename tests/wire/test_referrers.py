@@ -5,7 +5,6 @@ from __future__ import annotations
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-
 from tests.wire.asgi import Client
 from tests.wire.compositions import FILESYSTEM, MEMORY, Composition, dump
 from tests.wire.conftest import OpenWorld

@@ -7,6 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.wire.asgi import Client
+from tests.wire.compositions import FILESYSTEM, MEMORY, SECRET, Composition, dump, world
+from tests.wire.conftest import OpenWorld
+from tests.wire.content import OCI, Directory, blob_key, digest, layer_key
+from tests.wire.fuzzing import NOWHERE
+from tests.wire.storages import Redirecting, Watched
+from tests.wire.world import APP, LAYER, LONG, OCI_IMAGE, WORLD
 
 from lading.api import response
 from lading.api.app import Application
@@ -15,13 +22,6 @@ from lading.api.state import StateTokens
 from lading.registry.ports import Reader, Storage, StorageError, StorageFullError
 from lading.registry.registry import Registry
 from lading.storage.memory import MemoryStorage
-from tests.wire.asgi import Client
-from tests.wire.compositions import FILESYSTEM, MEMORY, SECRET, Composition, dump, world
-from tests.wire.conftest import OpenWorld
-from tests.wire.content import OCI, Directory, blob_key, digest, layer_key
-from tests.wire.fuzzing import NOWHERE
-from tests.wire.storages import Redirecting, Watched
-from tests.wire.world import APP, LAYER, LONG, OCI_IMAGE, WORLD
 
 SIZES = [
     response.INLINE_BYTES - 1,
@@ -79,7 +79,7 @@ async def test_a_client_that_goes_stops_the_reading(open_world: OpenWorld) -> No
     async def receive() -> dict[str, object]:
         return {"type": "http.disconnect"}
 
-    scope = place.client._scope("GET", f"/v2/app/blobs/{name}", {}, b"")
+    scope = place.client.scope("GET", f"/v2/app/blobs/{name}")
     await place.client.app(scope, receive, send)
     assert sent <= 2 * response.PIECE_BYTES
 

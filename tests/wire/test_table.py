@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from lading.registry.ports import Storage
-from tests.wire.asgi import Answer, Client
+from tests.wire.asgi import Answer
 from tests.wire.compositions import ALL, FILESYSTEM, MEMORY, Composition, World, dump, world
 from tests.wire.content import digest
 from tests.wire.rows import blobs, listings, manifests, paths, pushes, referrers, uploads
 from tests.wire.table import Row, check, forbidden
 from tests.wire.world import APP, WORLD
+
+from lading.registry.ports import Storage
 
 MODULES = [blobs, listings, manifests, paths, pushes, referrers, uploads]
 
@@ -43,7 +43,7 @@ CASES = [(row, composition) for composition in ALL for row in ROWS if _matters(r
 
 @pytest.fixture(scope="module")
 def directories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    return map(lambda number: tmp_path_factory.mktemp(f"world{number}"), itertools.count())  # type: ignore[return-value]
+    return (tmp_path_factory.mktemp(f"world{number}") for number in itertools.count())
 
 
 @pytest.fixture(scope="module")

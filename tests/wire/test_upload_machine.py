@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
 from tests.wire.asgi import Answer, Client
 from tests.wire.compositions import MEMORY, World, dump, world
 from tests.wire.content import blob_key, digest, layer_key
 from tests.wire.fuzzing import FACTOR, NOWHERE, thorough
+
+pytestmark = pytest.mark.timeout(120 * FACTOR)
 
 START = "/v2/app/blobs/uploads/"
 processes = st.integers(0, 2)

@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 
 import pytest
-
 from tests.wire.asgi import Client
 from tests.wire.compositions import MEMORY, Composition, World
 from tests.wire.conftest import OpenWorld

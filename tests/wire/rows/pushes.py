@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import quote
 
 from tests.wire.content import (
@@ -154,7 +155,7 @@ def _tags() -> Iterator[Row]:
 
     def tagged(reference: str, tags: list[str], note: str = "") -> Row:
         row = stored(reference, OCI_IMAGE, OCI, note, tags=",".join(map(quote, tags)))
-        return Row(**{**row.__dict__, "headers": {**row.headers, **{"OCI-Tag": ", ".join(tags)}}})
+        return replace(row, headers={**row.headers, "OCI-Tag": ", ".join(tags)})
 
     for reference in (name, digest(OCI_IMAGE, "sha512"), "new"):
         yield tagged(reference, ["one"])
@@ -176,10 +177,8 @@ def _types() -> Iterator[Row]:
     for media_type in ("application/json", "text/plain", "application/vnd.oci.image.config.v1+json"):
         yield refused(OCI_IMAGE, f"{unsupported}{media_type}", media_type)
     yield refused(OCI_IMAGE, unsupported, "", "empty Content-Type")
-    absent = Row(
-        "PUT", f"{PATH}/new", 400, {"Content-Type": JSON}, "", {}, OCI_IMAGE, kind="write", note="no type"
-    )
-    yield Row(**{**absent.__dict__, "body": errors(("MANIFEST_INVALID", unsupported))})
+    body = errors(("MANIFEST_INVALID", unsupported))
+    yield Row("PUT", f"{PATH}/new", 400, {"Content-Type": JSON}, body, {}, OCI_IMAGE, kind="write", note="no type")
     for media_type in (SCHEMA_1, "application/vnd.docker.distribution.manifest.v1+prettyjws"):
         body = re.compile(r'.*"MANIFEST_INVALID".*schema 1.*[Cc]onvert.*\n')
         send = {"Content-Type": media_type}
