@@ -98,18 +98,22 @@ class Watch:
 
     def __enter__(self) -> Watch:
         self.idle = self.node.memory()
-        self._thread = threading.Thread(target=self._look)
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, where: TracebackType | None) -> None:
         self._over.set()
         self._thread.join()
+        self._look()
+
+    def _run(self) -> None:
+        while not self._over.wait(self.seconds):
+            self._look()
 
     def _look(self) -> None:
-        while not self._over.wait(self.seconds):
-            for pid, size in self.node.memory().items():
-                self.most[pid] = max(self.most.get(pid, 0), size)
+        for pid, size in self.node.memory().items():
+            self.most[pid] = max(self.most.get(pid, 0), size)
 
     def above_idle(self) -> int:
         """In bytes, of the process that needed most."""

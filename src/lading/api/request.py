@@ -20,6 +20,8 @@ BODY_IDLE_SECONDS = 300.0
 
 MAX_INTEGER = 2**63 - 1
 
+_LENGTH = re.compile(r"[0-9]{1,19}", re.ASCII)
+
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}", re.ASCII)
 
@@ -65,7 +67,7 @@ class Request:
     @property
     def content_length(self) -> int | None:
         value = self.header(b"content-length")
-        return int(value) if value is not None and value.isascii() and value.isdigit() else None
+        return int(value) if value is not None and _LENGTH.fullmatch(value) else None
 
     @property
     def has_body(self) -> bool:

@@ -30,16 +30,20 @@ async def purge(storage: Storage, *, older_than: datetime.datetime, dry_run: boo
     sessions = failures = 0
     async for name in Repositories(storage).walk(layout.UPLOADS):
         try:
-            async for upload_id in storage.list(layout.uploads(name)):
+            uploads = [upload_id async for upload_id in storage.list(layout.uploads(name))]
+        except PathNotFoundError:
+            continue
+        for upload_id in uploads:
+            try:
                 if await _started(storage, name, upload_id) < older_than.timestamp():
-                    sessions += 1
                     if not dry_run:
                         await storage.delete(layout.upload(name, upload_id))
-        except PathNotFoundError:
-            continue  # finished meanwhile, and with it perhaps the directory of sessions
-        except StorageError as error:
-            failures += 1
-            log.error("cannot purge uploads of %s: %s", name, error)
+                    sessions += 1
+            except PathNotFoundError:
+                continue  # finished meanwhile
+            except StorageError as error:
+                failures += 1
+                log.error("cannot purge upload %s of %s: %s", upload_id, name, error)
     log.info("Purge uploads finished. Num deleted=%d, num errors=%d", sessions, failures)
     return Purged(sessions, failures)
 

@@ -46,7 +46,8 @@ _TEMPORARY = re.compile(r".*\.[0-9a-f]{32}\.tmp", re.ASCII)
 _NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _MAX_VECTORS = 512
-_ATTEMPTS = 5
+_ATTEMPTS = 100
+"""How often a race with a concurrent delete may be lost before it counts as a failure."""
 
 
 class _StorageErrors:
@@ -325,6 +326,17 @@ def _read(descriptor: int, size: int) -> bytes:
 
 
 def _put(path: str, data: bytes, durable: bool) -> None:
+    for attempt in range(_ATTEMPTS):
+        try:
+            _put_once(path, data, durable)
+            return
+        except FileNotFoundError:
+            # A concurrent delete took the directory with our file in it: as if it had come before.
+            if attempt == _ATTEMPTS - 1:
+                raise
+
+
+def _put_once(path: str, data: bytes, durable: bool) -> None:
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"
     descriptor, changed = _create(temporary)
     try:
