@@ -24,7 +24,7 @@ from lading.operations.housekeeping import Housekeeping, Purging
 from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
-from lading.server import builtin, granian
+from lading.server import builtin
 from lading.server.listener import DRAIN_SECONDS, Listener, Role
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
@@ -62,10 +62,18 @@ def processes(configuration: Configuration, workers: int | None) -> dict[str, Ro
     secret = configuration.http.secret.encode() or secrets.token_bytes(32)
     load = functools.partial(application, configuration, secret)
     where = listener(configuration)
-    serving = granian.workers(load, where, workers) if where.http2 else builtin.workers(load, where, workers)
+    serving = _workers_of(where)(load, where, workers)
     if shared.traits.shared and (chores := purging(configuration)) is not None:
         serving["housekeeping"] = Role(functools.partial(keep_house, configuration, chores))
     return serving
+
+
+def _workers_of(where: Listener) -> Callable[[Callable[[], Application], Listener, int], dict[str, Role]]:
+    if where.http2:
+        from lading.server import granian  # noqa: PLC0415  a second dependency that takes long to import
+
+        return granian.workers
+    return builtin.workers
 
 
 def application(configuration: Configuration, secret: bytes) -> Application:

@@ -45,9 +45,7 @@ class Disk:
         self._opened: dict[int, _Opened] = {}
 
     def apply(self, name: str, arguments: list[Any], result: Any) -> None:
-        decoded = [
-            base64.b64decode(value["bytes"]) if isinstance(value, dict) else value for value in arguments
-        ]
+        decoded = [base64.b64decode(value["bytes"]) if isinstance(value, dict) else value for value in arguments]
         getattr(self, f"_{name}")(decoded, result)
 
     def after_power_cut(self, target: Path) -> None:

@@ -23,7 +23,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 T = TypeVar("T")
 
 
-
 @pytest.fixture(scope="module", params=[1, 4], ids=lambda count: f"{count}-workers")
 def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """One for all tests of a kind: each has a repository of its own."""
@@ -63,7 +62,9 @@ def test_same_blob(node: Node, repository: str, clients: int, size: int) -> None
 
 
 @pytest.mark.parametrize("clients", [2, 10])
-def test_same_blob_into_different_repositories_and_by_different_ways(node: Node, repository: str, clients: int) -> None:
+def test_same_blob_into_different_repositories_and_by_different_ways(
+    node: Node, repository: str, clients: int
+) -> None:
     data = content.noise("shared", MIB + 17)
     digest = content.digest_of(data)
 

@@ -136,7 +136,9 @@ def test_every_request_while_nothing_fits(node: Node) -> None:
     refused(node.client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/?digest={blob.digest}", body=blob.data))
     refused(node.client.put_manifest(REPOSITORY, "latest", other.manifest))
     refused(node.client.put_manifest(REPOSITORY, "new", image.manifest))
-    refused(node.client.request("POST", f"/v2/third/blobs/uploads/?mount={image.blobs[0].digest}&from={REPOSITORY}"))
+    refused(
+        node.client.request("POST", f"/v2/third/blobs/uploads/?mount={image.blobs[0].digest}&from={REPOSITORY}")
+    )
     refused(node.client.patch(session, blob.data))
     assert node.client.tags(REPOSITORY) == ["latest"]
     assert node.client.catalog() == [REPOSITORY]

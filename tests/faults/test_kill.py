@@ -48,7 +48,9 @@ class Clients:
             self.failures.append(error)
 
     def acknowledged(self) -> int:
-        return sum(len(values) == 1 for kind in ("blob", "manifest", "tag") for _, values in self.ledger.known(kind))
+        return sum(
+            len(values) == 1 for kind in ("blob", "manifest", "tag") for _, values in self.ledger.known(kind)
+        )
 
     def over(self) -> None:
         """From now on it is no failure that the server does not answer."""

@@ -230,14 +230,18 @@ def mutated(rng: random.Random, request: bytes) -> bytes:
             case 2:
                 data[at:at] = data[at : at + size]
             case 3:
-                data[at:at] = rng.choice([b"\r\n", b"\0", b" ", b":", b"%", b"\xff", b"99999999999", b"chunked", b","])
+                data[at:at] = rng.choice(
+                    [b"\r\n", b"\0", b" ", b":", b"%", b"\xff", b"99999999999", b"chunked", b","]
+                )
             case _:
                 del data[at:]
     return bytes(data)
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-@pytest.mark.parametrize("size", [0, 1, 65_536, 200_000, 256 * 1024, 300_000, MIB, MIB + 200_000, 3 * MIB, 40 * MIB])
+@pytest.mark.parametrize(
+    "size", [0, 1, 65_536, 200_000, 256 * 1024, 300_000, MIB, MIB + 200_000, 3 * MIB, 40 * MIB]
+)
 def test_answer_that_does_not_wait_for_the_body(node: Node, framing: str, size: int) -> None:
     """A refused upload: its client learns why, even if it reads only after it has sent all; and a connection that
     is kept open serves the next request."""
@@ -255,7 +259,9 @@ def test_answer_that_does_not_wait_for_the_body(node: Node, framing: str, size: 
         answer = wire.answer("PATCH")
         assert answer is not None, "the connection was reset, and the answer with it"
         answer.expect(404)
-        if answer.headers["Connection"] == "close" or not wire.send_until_refused(head("GET", "/v2/", {"Host": "x"})):
+        if answer.headers["Connection"] == "close" or not wire.send_until_refused(
+            head("GET", "/v2/", {"Host": "x"})
+        ):
             return
         following = wire.answer()
         assert following is None or following.status == 200

@@ -78,9 +78,7 @@ async def test_manifest_that_is_pushed_while_it_is_deleted(storage: Interrupted,
         await registry.manifests.get(NAME, await registry.tags.get(NAME, tag))
 
 
-async def test_session_that_is_cancelled_while_it_is_appended_to(
-    storage: Interrupted, registry: Registry
-) -> None:
+async def test_session_that_is_cancelled_while_it_is_appended_to(storage: Interrupted, registry: Registry) -> None:
     """Nothing of it is left."""
     upload = await registry.uploads.start(NAME)
 

@@ -172,9 +172,7 @@ def test_worker_is_killed_while_data_flows(start_node: StartNode) -> None:
     location = node.client.start_upload(REPOSITORY).location
     thread, wire = flow(node, location, "length")
     with wire:
-        eventually(
-            lambda: directory.stored_bytes(node.root, REPOSITORY, upload_id(location)) > 0, "bytes arrive"
-        )
+        eventually(lambda: directory.stored_bytes(node.root, REPOSITORY, upload_id(location)) > 0, "bytes arrive")
         victim = eventually(lambda: node.worker_of(wire.socket), "a worker has the connection")
         os.kill(victim, signal.SIGKILL)
         thread.join()

@@ -28,9 +28,9 @@ class Tags:
 
     async def put(self, name: RepositoryName, tag: Tag, digest: Digest) -> None:
         """Point the tag to a stored manifest; the last of concurrent writers wins."""
-        # The history is only read by garbage collection, the current link decides: it comes last and durable.
-        await links.write(self.storage, layout.tag_history_link(name, tag, digest), digest, durable=False)
+        # The history is only read by garbage collection; the current link decides, and alone must be durable.
         await links.write(self.storage, layout.tag_link(name, tag), digest)
+        await links.write(self.storage, layout.tag_history_link(name, tag, digest), digest, durable=False)
 
     async def delete(self, name: RepositoryName, tag: Tag) -> None:
         """The manifest stays. Raises MANIFEST_UNKNOWN."""

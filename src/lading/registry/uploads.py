@@ -83,10 +83,11 @@ class Uploads:
 
     async def start(self, name: RepositoryName) -> Upload:
         upload = Upload(name, _new_id(), _now(), 0)
-        # Not durable: a client whose session is gone after a power cut starts another.
-        await self.storage.put(
-            layout.upload_started_at(name, upload.id), upload.started_at.encode("ascii"), durable=False
-        )
+        # Not durable: a client whose session is gone after a power cut starts another. But the first session of a
+        # repository makes directories that durable content will lie in.
+        first = not await self._exists(layout.uploads(name))
+        key = layout.upload_started_at(name, upload.id)
+        await self.storage.put(key, upload.started_at.encode("ascii"), durable=first)
         return upload
 
     async def get(self, name: RepositoryName, upload_id: str) -> Upload:
@@ -220,6 +221,13 @@ class Uploads:
             finally:
                 await reader.close()
         return hasher.digest()
+
+    async def _exists(self, key: str) -> bool:
+        try:
+            await self.storage.stat(key)
+        except PathNotFoundError:
+            return False
+        return True
 
     async def _holds(self, key: str, size: int) -> bool:
         # The size is compared because a crash of the original may leave an empty file under a good name.

@@ -23,7 +23,7 @@ class Segment(str):
 class Section(BaseModel):
     """A mapping with known keys. Null stands for the defaults, of a section as of each of its keys."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, defer_build=True)
 
     GROUP: ClassVar[str | None] = None
     """A segment of `REGISTRY_*` names that may stand before those of the fields."""
