@@ -102,7 +102,7 @@ def _run_to_the_end(scenario: Scenario, place: Path, fault: Crash) -> None:
         fault.install()
         _run(scenario, place, lambda: setattr(fault, "armed", True))
         code = 0
-    except BaseException:  # noqa: BLE001: it must not return into the parent's loop
+    except BaseException:  # noqa: BLE001  it must not return into the parent's loop
         import traceback
 
         traceback.print_exc()

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from tests.servers.client import Answer, Client
+
 from lading import build
 from lading.api.app import Application
 from lading.config.load import parse
-from tests.servers.client import Answer, Client
 
 CONFIGURATION = """
 version: "0.1"

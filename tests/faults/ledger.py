@@ -81,7 +81,7 @@ def check(client: Client, ledger: Ledger, *, whole_catalog: bool = True) -> None
 
 
 def check_lists(client: Client, ledger: Ledger, *, whole_catalog: bool) -> None:
-    """Every repository and tag that is listed can be pulled, with all that it names, and nothing else is listed."""
+    """Every repository and tag that is listed can be pulled with all that it names; nothing else is listed."""
     known = {fact.repository for kind in ("blob", "manifest", "tag") for fact, _ in ledger.known(kind)}
     repositories = set(client.catalog())
     assert repositories <= known or not whole_catalog, "\n".join(sorted(repositories - known))

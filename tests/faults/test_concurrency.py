@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import threading
@@ -11,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
-
 from tests.faults import directory
 from tests.faults.node import MIB, Node, StartNode, eventually, nodes
 from tests.faults.wire import Wire
@@ -208,26 +208,24 @@ class Kept(Wire):
         return answer
 
 
-class one_connection_to_each_worker:  # noqa: N801: reads as the function it is used as
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.opened: list[Kept] = []
+@contextlib.contextmanager
+def one_connection_to_each_worker(node: Node) -> Iterator[Callable[[], Kept]]:
+    """Gives the connections in turn."""
+    opened: list[Kept] = []
+    by_worker: dict[int, Kept] = {}
 
-    def __enter__(self) -> Callable[[], Kept]:
-        by_worker: dict[int, Kept] = {}
+    def connect() -> bool:
+        wire = Kept(node.host)
+        opened.append(wire)
+        wire.head_and_body("GET", "/v2/", b"").expect(200)
+        worker = eventually(lambda: node.worker_of(wire.socket), "a worker has accepted")
+        by_worker.setdefault(worker, wire)
+        return len(by_worker) == node.workers
 
-        def connect() -> bool:
-            wire = Kept(self.node.host)
-            self.opened.append(wire)
-            wire.head_and_body("GET", "/v2/", b"").expect(200)
-            worker = eventually(lambda: self.node.worker_of(wire.socket), "a worker has accepted")
-            by_worker.setdefault(worker, wire)
-            return len(by_worker) == self.node.workers
-
+    try:
         eventually(connect, "every worker has a connection")
-        turns: Iterator[Kept] = itertools.cycle(by_worker.values())
-        return lambda: next(turns)
-
-    def __exit__(self, *_: object) -> None:
-        for wire in self.opened:
+        turns = itertools.cycle(by_worker.values())
+        yield lambda: next(turns)
+    finally:
+        for wire in opened:
             wire.socket.close()

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.faults import directory
 from tests.faults.inprocess import InProcess, in_process
 from tests.faults.ledger import Fact, Ledger, check

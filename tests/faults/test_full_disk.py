@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.faults import directory
 from tests.faults.node import MIB, Node, StartNode
 from tests.faults.wire import Wire, chunk
@@ -152,7 +151,7 @@ def test_every_request_while_nothing_fits(node: Node) -> None:
 
 
 def test_space_that_ends_anywhere(node: Node) -> None:
-    """Room for one page, two pages, … of all that a push needs: at every place a clear answer, and none of it seen."""
+    """Room for one page, two pages, … of all that a push needs: a clear answer each time, and none of it seen."""
     page = os.sysconf("SC_PAGE_SIZE")
     image = content.image("image", layer_sizes=(5000,))
     pushed = False

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests.faults import directory
 from tests.faults.ledger import Ledger, check
 from tests.faults.node import Node, StartNode, eventually
@@ -44,7 +43,7 @@ class Clients:
         except (OSError, http.client.HTTPException) as error:
             if not self._over.is_set():
                 self.failures.append(error)
-        except BaseException as error:  # noqa: BLE001: to be raised in the test's own thread
+        except BaseException as error:  # noqa: BLE001  to be raised in the test's own thread
             self.failures.append(error)
 
     def acknowledged(self) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.faults import load
 from tests.faults.load import SlowReaders, SlowWriters, Watch, wait_for_turns
 from tests.faults.node import MIB, Node, StartNode
@@ -106,7 +105,7 @@ def test_slow_readers_of_ranges(node: Node) -> None:
     [
         pytest.param(CLIENTS, "length", b"", bytes(512), id="slow-from-the-start"),
         pytest.param(CLIENTS, "length", bytes(MIB - 1), bytes(16), id="slow-after-a-burst"),
-        pytest.param(CLIENTS, "chunked", b"", chunk(b"ab") * 256, id="in-tiny-chunks"),
+        pytest.param(CLIENTS, "chunked", b"", chunk(b"ab") * 32, id="in-tiny-chunks"),
         pytest.param(2, "chunked", chunk(b"ab") * 500_000, chunk(b"ab") * 16, id="many-tiny-chunks"),
     ],
 )

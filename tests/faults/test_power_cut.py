@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.faults import directory
 from tests.faults.disk import Disk
 from tests.faults.inprocess import in_process

@@ -7,6 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.faults import directory
+from tests.faults.node import StartNode, eventually
+from tests.faults.wire import Wire
+from tests.servers import content
+from tests.servers.client import with_query
+from tests.servers.content import Package
 
 from lading.oci.digest import Digest
 from lading.oci.errors import RegistryError
@@ -15,12 +21,6 @@ from lading.registry import layout
 from lading.registry.registry import Registry
 from lading.registry.uploads import Chunk
 from lading.storage.filesystem import FilesystemStorage
-from tests.faults import directory
-from tests.faults.node import StartNode, eventually
-from tests.faults.wire import Wire
-from tests.servers import content
-from tests.servers.client import with_query
-from tests.servers.content import Package
 
 NAME = RepositoryName("team/app")
 LATEST = Tag("latest")

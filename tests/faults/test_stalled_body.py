@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from lading.api import request as api_request
-from lading.api.app import Application
 from tests.faults.inprocess import application, in_process
 from tests.servers import content
 from tests.servers.client import with_query
+
+from lading.api import request as api_request
+from lading.api.app import Application
 
 DATA = content.noise("data", 200_000)
 
@@ -73,6 +73,7 @@ async def stall(served: Application, method: str, target: str, data: bytes) -> i
         if arriving:
             return arriving.pop()
         await asyncio.Event().wait()
+        raise AssertionError("unreachable")
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":

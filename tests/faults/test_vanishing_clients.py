@@ -1,7 +1,8 @@
-"""Clients, workers and whole servers that go away in the middle of an upload; the client comes back and goes on."""
+"""Clients, workers and servers that go away in the middle of an upload; the client comes back and goes on."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -9,7 +10,6 @@ import threading
 from collections.abc import Callable
 
 import pytest
-
 from tests.faults import directory
 from tests.faults.node import MIB, Node, StartNode, eventually
 from tests.faults.wire import Wire, chunk
@@ -129,14 +129,12 @@ def test_client_that_is_silent_does_not_lock_out_its_successor_for_long(start_no
 
 
 def flow(node: Node, location: str, framing: str) -> tuple[threading.Thread, Wire]:
-    """A client that sends, over and over, until its connection breaks: more than was ever announced is not sent."""
+    """A client that sends all but the last byte of its body, or until its connection breaks."""
     wire = Wire(node.host)
 
     def send() -> None:
-        try:
+        with contextlib.suppress(OSError):
             send_half(wire, location, framing, len(DATA) - 1)
-        except OSError:
-            pass
 
     thread = threading.Thread(target=send)
     thread.start()

@@ -171,14 +171,14 @@ async def test_pushes_and_deletes_of_one_tag_at_once(registry: Registry) -> None
 
 @pytest.mark.usefixtures("filled")
 async def test_the_order_of_a_push(registry: Registry, watched: Watched) -> None:
-    """Nothing can be seen before what it needs: data, referrer, revision, history, tag."""
+    """Nothing can be seen before what it needs: data, referrer, revision, tag; the history, which nobody needs, last."""
     await push(registry, SIGNATURE, "signed")
     order = [
         blob_key(NAME_OF_SIGNATURE),
         referrer_key(NAME_OF_IMAGE, NAME_OF_SIGNATURE),
         revision_key("app", NAME_OF_SIGNATURE),
-        history_key("app", "signed", NAME_OF_SIGNATURE),
         tag_key("app", "signed"),
+        history_key("app", "signed", NAME_OF_SIGNATURE),
     ]
     assert watched.keys("put") == order
 

@@ -47,6 +47,8 @@ pytestmark = pytest.mark.timeout(120 * FACTOR)
 PLAIN_TEXTS = {b"404 page not found\n", b"Method not allowed\n"}
 SESSION = "0190d7a0-0000-7000-8000-000000000000"
 
+pytestmark = pytest.mark.slow
+
 
 class Fuzzed:
     """A registry over watched memory, made once; it is asked for everything, and may have changed."""

@@ -38,7 +38,17 @@ def _matters(row: Row, composition: Composition) -> bool:
 
 
 ROWS = _rows()
-CASES = [(row, composition) for composition in ALL for row in ROWS if _matters(row, composition)]
+CASES = [
+    pytest.param(
+        row,
+        composition,
+        id=f"{composition.title} {row.title}",
+        marks=() if composition is MEMORY else pytest.mark.slow,
+    )
+    for composition in ALL
+    for row in ROWS
+    if _matters(row, composition)
+]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +73,7 @@ async def _world(
     return shared[composition]
 
 
-@pytest.mark.parametrize(("row", "composition"), CASES, ids=[f"{c.title} {r.title}" for r, c in CASES])
+@pytest.mark.parametrize(("row", "composition"), CASES)
 async def test_row(
     row: Row, composition: Composition, shared: dict[Composition, World], directories: Iterator[Path]
 ) -> None:
