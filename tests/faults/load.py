@@ -19,7 +19,7 @@ _BLOCK = content.noise("block", MIB - 8)
 
 
 def blocks(size: int, start: int = 0) -> Iterator[bytes]:
-    """The bytes `start` to `size` of a layer that never repeats, in pieces of 1 MiB, of which it has whole ones."""
+    """The bytes `start` to `size` of a layer that never repeats, in pieces of 1 MiB: it has only whole ones."""
     for number in range(start // MIB, size // MIB):
         yield number.to_bytes(8, "big") + _BLOCK
 

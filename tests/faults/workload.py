@@ -85,6 +85,10 @@ class Workload:
             self.push(child, None, way)
         for blob in package.blobs:
             self.push_blob(blob, way)
+        self.push_manifest(package, tag)
+
+    def push_manifest(self, package: Package, tag: str | None = None) -> None:
+        """What it names is there already."""
         manifest = Fact("manifest", self.repository, package.manifest.digest)
         self.ledger.sent(manifest, package.manifest.digest)
         if tag is not None:

@@ -49,17 +49,18 @@ class Exchange:
         self._expects_continue = False
         self._head: bytes | None = None
         self._chunked = False
-        self._started = False
+        self.started = False
+        """Something of the answer has been written."""
         self._answered = False
         for name, value in scope["headers"]:
             if name == b"content-length":
                 self.expected_left = int(value)
             elif name == b"expect" and value.lower() == b"100-continue":
-                self._expects_continue = True
+                self._expects_continue = scope["http_version"] == "1.1"
 
     @property
     def full(self) -> bool:
-        return self._buffered >= HIGH_WATER
+        return self._buffered >= HIGH_WATER and not self._answered
 
     # -- called by the connection
 
@@ -91,7 +92,7 @@ class Exchange:
     # -- called by the application
 
     async def receive(self) -> dict[str, Any]:
-        if self._expects_continue and not self._chunks and not self._started:
+        if self._expects_continue and not self._chunks and not self.started:
             self._connection.transport.write(_CONTINUE)
         self._expects_continue = False
         while True:
@@ -138,7 +139,11 @@ class Exchange:
             self._connection.abort()
         self._answered = True
         self._arrived.set()
+        unread, self._buffered = self._buffered, 0
+        self._chunks.clear()
         self._connection.finished(self)
+        if unread and not self.complete:
+            self._connection.dropped(unread)
 
     def _make_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
         server = self._connection.server
@@ -168,7 +173,7 @@ class Exchange:
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if last else b"")
         transport = self._connection.transport
         head, self._head = self._head, None
-        self._started = True
+        self.started = True
         if head is None:
             transport.write(body)
         elif len(body) <= JOINED_BYTES:
@@ -182,7 +187,7 @@ class Exchange:
 
     async def _send_file(self, message: dict[str, Any]) -> None:
         head, self._head = self._head or b"", None
-        self._started = True
+        self.started = True
         try:
             await send_file(self._connection, head, message["file"].fileno(), message["offset"], message["count"])
         except (BrokenPipeError, ConnectionResetError) as error:

@@ -7,7 +7,6 @@ parser finds framed in two ways is refused, and the connection closed (RFC 9112,
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
@@ -17,13 +16,14 @@ import httptools
 from lading.server.exchange import Exchange
 from lading.server.listening import Server
 
-log = logging.getLogger(__name__)
-
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and header fields together."""
 
 RAW_BODY_BYTES = 128 * 1024
 """From so many bytes to come on, a body of known length is not shown to the parser: it would only copy it."""
+
+MAX_PIPELINED = 128
+"""Requests that may wait behind the one that is served, some 1 KiB each."""
 
 DISCARDED_BYTES = 256 * 1024
 """What is read of a body that was answered before it was read; more, and the connection is closed instead."""
@@ -33,8 +33,13 @@ LINGER_SECONDS = 2.0
 
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_VERSIONS = frozenset({"1.0", "1.1"})
 _NO_FILES: dict[str, Any] = {}
 _FILES: dict[str, Any] = {"http.response.zerocopysend": {}}
+
+
+class MalformedRequestError(ValueError):
+    """The request cannot be trusted to end where it seems to end, or to be meant for whom it seems to be."""
 
 
 class Connection(asyncio.Protocol):
@@ -52,9 +57,11 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._head_bytes = 0
         self._in_head = False
+        self._head_since = 0.0
+        self._refused = b""
         self._raw_left = 0
         self._discarded = 0
-        self._lingering = False
+        self._lingering = 0.0
         self._ended = False
         self._reading = True
         self._url = b""
@@ -80,7 +87,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.server.connections.discard(self)
         self.writable.set()
-        for exchange in (self.exchange, self._arriving, *self._waiting):
+        for exchange in {self.exchange, self._arriving, *self._waiting}:
             if exchange is not None:
                 exchange.client_gone()
         self._waiting.clear()
@@ -105,15 +112,14 @@ class Connection(asyncio.Protocol):
         if self._lingering:
             self._discard(len(data))
             return
-        if self._raw_left:
-            data = self._raw_body(data)
-        while data:
-            data = self._parse(data)
+        while data and not self._lingering:
+            data = self._raw_body(data) if self._raw_left else self._parse(data)
 
     # -- called by the parser
 
     def on_message_begin(self) -> None:
         self._in_head = True
+        self._head_since = self.server.clock.now
         self._head_bytes = 0
         self._url = b""
         self._headers = []
@@ -124,11 +130,15 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count_head(len(name) + len(value))
-        self._headers.append((name.lower(), value))
+        if self._in_head:  # trailer fields are not header fields (RFC 9110, section 6.5.1)
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if self._lingering:
+            return
         version = self._parser.get_http_version()
+        self._check(version)
         raw_path, path, query = _target(self._url)
         scope = self._fixed | {
             "http_version": version,
@@ -138,19 +148,19 @@ class Connection(asyncio.Protocol):
             "query_string": query,
             "headers": self._headers,
         }
-        exchange = Exchange(self, scope, keep_alive=self._parser.should_keep_alive())
-        self._arriving = exchange
-        if self.exchange is None:
-            self._start(exchange)
-        else:
-            self._waiting.append(exchange)
-            self.adjust_reading()
+        self._arriving = Exchange(self, scope, keep_alive=self._parser.should_keep_alive())
+        self._waiting.append(self._arriving)
+        if self._parser.should_upgrade():
+            # The parser takes what follows for another protocol; no other is spoken here, so it is the body.
+            self._raw_left = self._arriving.expected_left
 
     def on_body(self, body: bytes) -> None:
         if self._arriving is not None:
             self._arriving.feed(body)
 
     def on_message_complete(self) -> None:
+        if self._raw_left:
+            return
         exchange, self._arriving = self._arriving, None
         if exchange is not None:
             exchange.feed_end()
@@ -161,21 +171,21 @@ class Connection(asyncio.Protocol):
         """The answer is written. What the client still sends of its body is dropped."""
         self.exchange = None
         self.since = self.server.clock.now
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._lingering:
             return
-        if not exchange.complete and (exchange.keep_alive is False or exchange.expected_left > DISCARDED_BYTES):
+        unread = not exchange.complete and (not exchange.keep_alive or exchange.expected_left > DISCARDED_BYTES)
+        if unread or (self._refused and not self._waiting):
+            self.transport.write(self._refused)
             self._linger()
         elif not exchange.keep_alive or self.server.draining or (self._ended and not self._waiting):
             self.transport.close()
         else:
-            if self._waiting:
-                self._start(self._waiting.popleft())
-            self.adjust_reading()
+            self._advance()
 
     def adjust_reading(self) -> None:
         """Hold the client back while its body, or another of its requests, waits for the application."""
         full = self._arriving is not None and self._arriving.full
-        wanted = not full and not self._waiting
+        wanted = self._lingering > 0 or (not full and not self._waiting)
         if wanted == self._reading or self.transport.is_closing():
             return
         self._reading = wanted
@@ -199,11 +209,11 @@ class Connection(asyncio.Protocol):
     def expired(self, now: float) -> bool:
         """Whether the client has had its time: to send a head, to ask again, to read its answer."""
         deadlines = self.server.deadlines
-        waited = now - self.since
         if self._lingering:
-            return waited > LINGER_SECONDS
-        if self._in_head:
-            return waited > deadlines.head
+            return now - self._lingering > LINGER_SECONDS
+        if self._in_head and now - self._head_since > deadlines.head:
+            return True
+        waited = now - self.since
         if self.exchange is None:
             return waited > deadlines.idle
         return not self.writable.is_set() and waited > deadlines.stalled
@@ -213,26 +223,45 @@ class Connection(asyncio.Protocol):
 
     # -- within
 
-    def _start(self, exchange: Exchange) -> None:
-        self.exchange = exchange
-        self._discarded = 0
-        exchange.run()
+    def _advance(self) -> None:
+        """Serve the next request, if none is being served."""
+        if self.exchange is None and self._waiting and not self._lingering:
+            self.exchange = self._waiting.popleft()
+            self._discarded = 0
+            self.exchange.run()
+        self.adjust_reading()
+
+    def _check(self, version: str) -> None:
+        """What the parser lets pass and RFC 9112 does not. Raises `MalformedRequestError`."""
+        hosts = codings = 0
+        for name, value in self._headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding":
+                codings += 1
+                if value.strip().lower() != b"chunked" or version != "1.1" or self._parser.should_upgrade():
+                    raise MalformedRequestError("a framing that is not understood (section 6.1)")
+        if version not in _VERSIONS or hosts > 1 or codings > 1 or (not hosts and version == "1.1"):
+            raise MalformedRequestError("not a request for one host (section 3.2)")
+        if len(self._waiting) >= MAX_PIPELINED:
+            raise MalformedRequestError("too many requests ahead of their answers")
 
     def _parse(self, data: bytes) -> bytes:
-        """Feed the parser; what comes back belongs to a request behind one that asked for another protocol."""
+        """Feed the parser; what comes back is the body, or stands behind it, of a request to upgrade."""
         rest = b""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # No other protocol is spoken here: the request was served as HTTP/1.1, as RFC 9110, 7.8 allows.
             rest = data[upgrade.args[0] :]
             self._parser = httptools.HttpRequestParser(self)
         except httptools.HttpParserError:
             self._refuse(_HEAD_TOO_LARGE if self._head_bytes > MAX_HEAD_BYTES else _BAD_REQUEST)
             return b""
         arriving = self._arriving
-        if arriving is not None and not rest and arriving.expected_left >= RAW_BODY_BYTES:
+        if arriving is not None and not self._raw_left and arriving.expected_left >= RAW_BODY_BYTES:
             self._raw_left = arriving.expected_left
+        # Only now: a request whose framing turns out to be broken is not served.
+        self._advance()
         return rest
 
     def _count_head(self, size: int) -> None:
@@ -252,24 +281,27 @@ class Connection(asyncio.Protocol):
         return data[len(body) :]
 
     def _refuse(self, answer: bytes) -> None:
-        """The framing is lost: say so if nothing else was being said, and close."""
-        if self._arriving is not None:
-            self._arriving.client_gone()
-        if self.exchange is None:
-            self.transport.write(answer)
+        """The framing is lost: say so once what was understood is answered, and close."""
+        broken, self._arriving = self._arriving, None
+        if broken is not None and broken in self._waiting:
+            self._waiting.remove(broken)
+        self._refused = answer
+        if self.exchange is not None and self.exchange is broken:
+            self._refused = b"" if broken.started else answer
+            broken.client_gone()
+        self._advance()
+        if self.exchange is None or self.exchange is broken:
+            self.transport.write(self._refused)
             self._linger()
-        elif self.exchange is self._arriving:
-            self.transport.close()
-        else:
-            self.exchange.keep_alive = False
 
     def _linger(self) -> None:
         """Close, but not while the client sends: a reset would take the answer from it."""
         if self._lingering or self.transport.is_closing():
             return
-        self._lingering = True
-        self._reading = True
-        self.transport.resume_reading()
+        self._lingering = self.server.clock.now
+        self._arriving = None
+        self._waiting.clear()
+        self.adjust_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
@@ -292,9 +324,9 @@ def _target(url: bytes) -> tuple[bytes, str, bytes]:
     if not url.startswith(b"/"):
         try:
             parts = urlsplit(url)
-            url = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
-        except ValueError:
-            url = b"/"
+        except ValueError as error:
+            raise MalformedRequestError("not a request target (section 3.2)") from error
+        url = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
     raw_path, _, query = url.partition(b"#")[0].partition(b"?")
     path = raw_path.decode("latin-1")
     return raw_path, unquote(path) if "%" in path else path, query
