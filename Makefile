@@ -16,8 +16,8 @@ test-fast: setup
 	$(TESTS) -m "not slow and not peer" tests
 
 lint: setup
-	$(RUN) ruff check src tests bench
-	$(RUN) ruff format --check src tests bench
+	$(RUN) ruff check src tests bench docs
+	$(RUN) ruff format --check src tests bench docs
 	$(RUN) mypy
 
 bench: setup peers

@@ -29,6 +29,9 @@ from lading.server.listener import DRAIN_SECONDS, Listener, Role
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
 
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
+_HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+
 
 class BuildError(Exception):
     """The configuration cannot be made into a registry; the text names the key at fault."""
@@ -36,7 +39,10 @@ class BuildError(Exception):
 
 def _filesystem(configuration: Configuration) -> Storage:
     parameters = FilesystemParameters.model_validate(configuration.storage.parameters)
-    return FilesystemStorage(parameters.rootdirectory, parameters.maxthreads)
+    root = parameters.rootdirectory
+    if "\0" in root or (os.path.lexists(root) and not os.path.isdir(root)):
+        raise BuildError(f"storage.filesystem.rootdirectory: {root!r} is not a directory")
+    return FilesystemStorage(root, parameters.maxthreads)
 
 
 def _memory(_: Configuration) -> Storage:
@@ -59,9 +65,11 @@ def processes(configuration: Configuration, workers: int | None) -> dict[str, Ro
         workers = len(os.sched_getaffinity(0)) if shared.traits.shared else 1
     if not shared.traits.shared and workers > 1:
         raise BuildError(f"--workers: storage {shared.name} serves one process only")
-    secret = configuration.http.secret.encode() or secrets.token_bytes(32)
+    # What is not UTF-8 in the environment is kept byte for byte.
+    secret = configuration.http.secret.encode("utf-8", "surrogateescape") or secrets.token_bytes(32)
     load = functools.partial(application, configuration, secret)
     where = listener(configuration)
+    headers(configuration)
     serving = _workers_of(where)(load, where, workers)
     if shared.traits.shared and (chores := purging(configuration)) is not None:
         serving["housekeeping"] = Role(functools.partial(keep_house, configuration, chores))
@@ -110,12 +118,21 @@ def service(configuration: Configuration, storage: Storage, secret: bytes) -> Se
         deletes=configuration.storage.delete.enabled,
         read_only=configuration.storage.maintenance.readonly.enabled,
         redirects=not configuration.storage.redirect.disable,
-        headers=tuple(
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, values in http.headers.items()
-            for value in values
-        ),
+        headers=headers(configuration),
     )
+
+
+def headers(configuration: Configuration) -> tuple[tuple[bytes, bytes], ...]:
+    """`http.headers`, as they are added to answers. Raises `BuildError` for what no header can be."""
+    made = []
+    for name, values in configuration.http.headers.items():
+        for value in values:
+            if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
+                raise BuildError(
+                    f"http.headers: {name!r} is not a header name, or its value has control characters"
+                )
+            made.append((name.lower().encode("ascii"), value.encode("utf-8")))
+    return tuple(made)
 
 
 def rules(configuration: Configuration) -> Rules:
@@ -143,6 +160,12 @@ def purging(configuration: Configuration) -> Purging | None:
 def listener(configuration: Configuration) -> Listener:
     http = configuration.http
     tls = http.tls
+    if http.net == "unix" and not http.addr:
+        raise BuildError("http.addr: the path of the unix socket is needed")
+    if http.draintimeout < 0:
+        raise BuildError("http.draintimeout: must not be negative")
+    if not http.host.isascii():
+        raise BuildError("http.host: must be ASCII; an international name goes in its xn-- form")
     where = Listener(socket_path=http.addr) if http.net == "unix" else _tcp_listener(http.addr)
     return Listener(
         address=where.address,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -63,14 +64,17 @@ def _serve(loaded: Loaded, workers: int | None) -> int:
     listener = build.listener(configuration)
     roles = build.processes(configuration, workers)
     if trial:
-        print(_welcome(configuration.storage.parameters.get("rootdirectory"), listener.port), flush=True)
+        print(
+            _welcome(os.path.abspath(str(configuration.storage.parameters.get("rootdirectory"))), listener.port),
+            flush=True,
+        )
     log.info("listening on %s", listener)
     status = processes.run(roles, drain=listener.drain)
     listener.tidy()
     return status
 
 
-def _welcome(root: object, port: int) -> str:
+def _welcome(root: str, port: int) -> str:
     return (
         f"Lading {__version__}, with its default configuration: for trying out, without authentication\n"
         f"  data      {root}\n"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
 import pytest
@@ -27,16 +28,25 @@ LATEST = Tag("latest")
 
 
 class Interrupted(FilesystemStorage):
-    """Runs `meanwhile` once, just before the first `delete` of a key that ends with `suffix`."""
+    """Runs `meanwhile` once, just before the first `delete` of a key that ends with `suffix`.
+
+    Where it has to wait for the deletion it is left waiting: `over` is when both have ended.
+    """
 
     suffix = ""
-    meanwhile: Callable[[], Awaitable[object]] | None = None
+    meanwhile: Callable[[], Coroutine[None, None, object]] | None = None
+    started: asyncio.Task[object] | None = None
 
     async def delete(self, key: str) -> None:
         if self.meanwhile is not None and key.endswith(self.suffix):
             meanwhile, self.meanwhile = self.meanwhile, None
-            await meanwhile()
+            self.started = asyncio.create_task(meanwhile())
+            await asyncio.wait([self.started], timeout=0.5)
         await super().delete(key)
+
+    async def over(self) -> None:
+        assert self.started is not None
+        await self.started
 
 
 @pytest.fixture
@@ -61,9 +71,11 @@ async def push(registry: Registry, package: Package, tags: list[Tag]) -> Digest:
 async def test_tag_that_moves_while_its_old_manifest_is_deleted(storage: Interrupted, registry: Registry) -> None:
     """The tag leads to what was pushed last: deleting the old manifest has nothing to do with it any more."""
     old = await push(registry, content.image("old", layer_sizes=(10,)), [LATEST])
-    new = await push(registry, content.image("new", layer_sizes=(10,)), [])
-    storage.suffix, storage.meanwhile = "/tags/latest/current/link", lambda: registry.tags.put(NAME, LATEST, new)
+    package = content.image("new", layer_sizes=(10,))
+    new = await push(registry, package, [])
+    storage.suffix, storage.meanwhile = "/tags/latest/current/link", lambda: push(registry, package, [LATEST])
     await registry.manifests.delete(NAME, old)
+    await storage.over()
     assert await registry.tags.get(NAME, LATEST) == new
 
 
@@ -74,6 +86,7 @@ async def test_manifest_that_is_pushed_while_it_is_deleted(storage: Interrupted,
     storage.suffix = f"/revisions/{digest.replace(':', '/')}/link"
     storage.meanwhile = lambda: push(registry, image, [LATEST])
     await registry.manifests.delete(NAME, digest)
+    await storage.over()
     for tag in await registry.tags.page(NAME):
         await registry.manifests.get(NAME, await registry.tags.get(NAME, tag))
 

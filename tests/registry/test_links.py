@@ -171,7 +171,7 @@ async def test_pushes_and_deletes_of_one_tag_at_once(registry: Registry) -> None
 
 @pytest.mark.usefixtures("filled")
 async def test_the_order_of_a_push(registry: Registry, watched: Watched) -> None:
-    """Nothing can be seen before what it needs: data, referrer, revision, tag; the history, which nobody needs, last."""
+    """Nothing can be seen before what it needs; the history, which nobody needs, comes last."""
     await push(registry, SIGNATURE, "signed")
     order = [
         blob_key(NAME_OF_SIGNATURE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 
 from lading.registry.ports import Reader, Stat, Storage, Writer
@@ -72,6 +73,10 @@ class Watched:
         self._note("list", key)
         async for name in self.inner.list(key, after=after):
             yield name
+
+    def hold(self, key: str, *, shared: bool) -> AbstractAsyncContextManager[None]:
+        self._note("hold", key)
+        return self.inner.hold(key, shared=shared)
 
     async def redirect(self, key: str, method: str) -> str | None:
         self._note("redirect", key)

@@ -40,28 +40,22 @@ from lading.api.app import Application
 from lading.api.service import Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls
+from lading.registry.ports import Storage
 from lading.registry.registry import Registry
-
-pytestmark = pytest.mark.timeout(120 * FACTOR)
 
 PLAIN_TEXTS = {b"404 page not found\n", b"Method not allowed\n"}
 SESSION = "0190d7a0-0000-7000-8000-000000000000"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 * FACTOR)]
 
 
 class Fuzzed:
-    """A registry over watched memory, made once; it is asked for everything, and may have changed."""
+    """A registry over watched memory, that of the table's world."""
 
-    def __init__(self) -> None:
-        self.watched: Watched | None = None
-
-    async def client(self) -> Client:
-        if self.watched is None:
-            self.watched = Watched((await world(MEMORY, WORLD.files, NOWHERE)).storage)
-        self.watched.calls.clear()
+    def __init__(self, storage: Storage) -> None:
+        self.watched = Watched(storage)
         service = Service(Registry.over(self.watched), StateTokens(SECRET), Urls(), deletes=True)
-        return Client(Application(service))
+        self.client = Client(Application(service))
 
     async def ask(
         self,
@@ -70,13 +64,11 @@ class Fuzzed:
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         body: Any = b"",
     ) -> Answer:
-        client = await self.client()
-        answer = await client.send(method, target, headers, body)
+        answer = await self.client.send(method, target, headers, body)
         self.check(method, answer)
         return answer
 
     def check(self, method: str, answer: Answer) -> None:
-        assert self.watched is not None
         assert self.watched.astray == []
         assert 200 <= answer.status < 500, str(answer)
         if answer.status < 400 or method == "HEAD":
@@ -110,7 +102,9 @@ def _check_errors(answer: Answer) -> None:
     assert b"Traceback" not in answer.body
 
 
-REGISTRY = Fuzzed()
+async def fresh() -> Fuzzed:
+    return Fuzzed((await world(MEMORY, WORLD.files, NOWHERE)).storage)
+
 
 methods = st.sampled_from(["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "get", "", "A-B"])
 names = st.one_of(
@@ -207,22 +201,25 @@ bodies = st.one_of(st.just(b""), st.binary(max_size=50), st.lists(st.binary(max_
 @thorough(1500)
 @given(methods, paths, queries, headers, bodies)
 async def test_any_request(method: str, path: str, query: str, send: list[tuple[str, str]], body: Any) -> None:
+    registry = await fresh()
     send = [(name, value) for name, value in send if "\n" not in value and "\r" not in value]
-    await REGISTRY.ask(method, f"{path}?{query}", send, body)
+    await registry.ask(method, f"{path}?{query}", send, body)
 
 
 @thorough(1500)
 @given(methods, known_paths, queries, headers)
 async def test_any_reference(method: str, path: str, query: str, send: list[tuple[str, str]]) -> None:
-    await REGISTRY.ask(method, f"{quote(path, safe='/:')}?{query}", send)
+    registry = await fresh()
+    await registry.ask(method, f"{quote(path, safe='/:')}?{query}", send)
 
 
 @thorough(500)
 @given(st.lists(etags | texts, max_size=3), st.lists(ranges | texts, max_size=2), etags | texts)
 async def test_any_condition_and_range(conditions: list[str], spans: list[str], if_range: str) -> None:
+    registry = await fresh()
     send = [("If-None-Match", value) for value in conditions] + [("Range", value) for value in spans]
     target = f"/v2/{APP}/blobs/{digest(LONG)}"
-    answer = await REGISTRY.ask("GET", target, [*send, ("If-Range", if_range)])
+    answer = await registry.ask("GET", target, [*send, ("If-Range", if_range)])
     assert answer.status in {200, 206, 304, 416, 404}
 
 
@@ -323,22 +320,25 @@ def mutated_manifests(draw: st.DrawFn) -> bytes:
 
 @thorough(1500)
 @given(mutated_manifests(), media_types, st.sampled_from(["new", "by-digest", "by-512"]))
+@example(b'{"schemaVersion":2,"manifests":null}', INDEX, "new")
+@example(b'{"schemaVersion":2}', INDEX, "by-512")
 async def test_any_manifest(data: bytes, media_type: str, reference: str) -> None:
+    registry = await fresh()
     by = {"by-digest": digest(data), "by-512": digest(data, "sha512")}
     target = f"/v2/{APP}/manifests/{by.get(reference, reference)}"
-    answer = await REGISTRY.ask("PUT", target, {"Content-Type": media_type}, data)
+    answer = await registry.ask("PUT", target, {"Content-Type": media_type}, data)
     assert answer.status in {201, 400}
     if answer.status == 400:
         return
     name = answer.header("docker-content-digest")
-    stored = await REGISTRY.ask("GET", f"/v2/{APP}/manifests/{name}", {"Accept": EVERYTHING})
+    stored = await registry.ask("GET", f"/v2/{APP}/manifests/{name}", {"Accept": EVERYTHING})
     assert (stored.status, stored.body) == (200, data)
     assert stored.header("content-type") == media_type
     if subject := answer.header("oci-subject"):
-        listed = await REGISTRY.ask("GET", f"/v2/{APP}/referrers/{subject}")
+        listed = await registry.ask("GET", f"/v2/{APP}/referrers/{subject}")
         assert name in [item["digest"] for item in listed.json()["manifests"]]
-    await REGISTRY.ask("GET", f"/v2/{APP}/manifests/{name}", {"Accept": DOCKER})
-    deleted = await REGISTRY.ask("DELETE", f"/v2/{APP}/manifests/{name}")
+    await registry.ask("GET", f"/v2/{APP}/manifests/{name}", {"Accept": DOCKER})
+    deleted = await registry.ask("DELETE", f"/v2/{APP}/manifests/{name}")
     assert deleted.status == 202
 
 
@@ -351,7 +351,8 @@ async def test_any_manifest(data: bytes, media_type: str, reference: str) -> Non
 @example(b'{"schemaVersion":1e999}', OCI)
 @example(b'{"schemaVersion":2,"layers":[{"size":-0}]}', OCI)
 async def test_any_body(data: bytes, media_type: str) -> None:
-    answer = await REGISTRY.ask("PUT", f"/v2/{APP}/manifests/new", {"Content-Type": media_type}, data)
+    registry = await fresh()
+    answer = await registry.ask("PUT", f"/v2/{APP}/manifests/new", {"Content-Type": media_type}, data)
     assert answer.status == 400
 
 
@@ -359,17 +360,16 @@ async def test_any_body(data: bytes, media_type: str) -> None:
 @given(mutated_manifests())
 async def test_any_stored_manifest(data: bytes) -> None:
     """What the original, or a broken disk, has put there is not ours to trust."""
-    await REGISTRY.client()
-    assert REGISTRY.watched is not None
+    registry = await fresh()
     fallback = digest(LAYER).replace(":", "-")
     for key, content in _stored(data, "fuzzed", fallback).items():
-        await REGISTRY.watched.inner.put(key, content)
+        await registry.watched.inner.put(key, content)
     for accept in (EVERYTHING, DOCKER, OCI):
         for method in ("GET", "HEAD"):
-            await REGISTRY.ask(method, f"/v2/{APP}/manifests/fuzzed", {"Accept": accept})
-            await REGISTRY.ask(method, f"/v2/{APP}/manifests/{digest(data)}", {"Accept": accept})
-    await REGISTRY.ask("GET", f"/v2/{APP}/referrers/{digest(LAYER)}")
-    await REGISTRY.ask("DELETE", f"/v2/{APP}/manifests/{digest(data)}")
+            await registry.ask(method, f"/v2/{APP}/manifests/fuzzed", {"Accept": accept})
+            await registry.ask(method, f"/v2/{APP}/manifests/{digest(data)}", {"Accept": accept})
+    await registry.ask("GET", f"/v2/{APP}/referrers/{digest(LAYER)}")
+    await registry.ask("DELETE", f"/v2/{APP}/manifests/{digest(data)}")
 
 
 def _stored(data: bytes, *named: str) -> dict[str, bytes]:
@@ -385,9 +385,10 @@ def _stored(data: bytes, *named: str) -> dict[str, bytes]:
     st.sampled_from(["PATCH", "PUT", "DELETE", "GET"]),
 )
 async def test_any_state(payload: bytes, signed: bool, method: str) -> None:
+    registry = await fresh()
     mac = hmac.digest(SECRET, payload, hashlib.sha256) if signed else b""
     state = base64.urlsafe_b64encode(mac + payload).decode()
-    answer = await REGISTRY.ask(method, f"/v2/{APP}/blobs/uploads/{SESSION}?_state={quote(state)}", {}, b"x")
+    answer = await registry.ask(method, f"/v2/{APP}/blobs/uploads/{SESSION}?_state={quote(state)}", {}, b"x")
     assert answer.status in {404, 400}
     if method != "GET":
         assert answer.codes()[0] in {"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"}
@@ -406,19 +407,22 @@ async def test_any_state(payload: bytes, signed: bool, method: str) -> None:
     ),
     st.sampled_from(["PATCH", "PUT", "DELETE"]),
 )
+@example({"Name": APP, "UUID": SESSION, "Offset": 0, "StartedAt": "", "Algorithm": []}, "PATCH")
 async def test_any_signed_state(document: dict[str, Any], method: str) -> None:
+    registry = await fresh()
     payload = json.dumps(document).encode()
     state = base64.urlsafe_b64encode(hmac.digest(SECRET, payload, hashlib.sha256) + payload).decode()
-    answer = await REGISTRY.ask(method, f"/v2/{APP}/blobs/uploads/{SESSION}?_state={quote(state)}", {}, b"x")
+    answer = await registry.ask(method, f"/v2/{APP}/blobs/uploads/{SESSION}?_state={quote(state)}", {}, b"x")
     assert answer.status == 404
 
 
 @thorough(300)
 @given(st.text(st.sampled_from("ABab01+/-_=%&? \xff"), max_size=80))
 async def test_any_token(token: str) -> None:
+    registry = await fresh()
     for text in (token, quote(token, safe="")):
         target = f"/v2/{APP}/blobs/uploads/{SESSION}?_state={text}"
-        assert (await REGISTRY.ask("PATCH", target, {}, b"x")).status == 404
+        assert (await registry.ask("PATCH", target, {}, b"x")).status == 404
 
 
 @thorough(200)
@@ -431,18 +435,19 @@ async def test_any_token(token: str) -> None:
 )
 async def test_any_chunk(send: list[tuple[str, str]], body: bytes) -> None:
     """A session survives whatever its client says about a chunk."""
+    registry = await fresh()
     send = [(name, value) for name, value in send if all(31 < ord(letter) < 256 for letter in value)]
-    started = await REGISTRY.ask("POST", f"/v2/{APP}/blobs/uploads/")
+    started = await registry.ask("POST", f"/v2/{APP}/blobs/uploads/")
     stored = b""
     for method in ("PATCH", "PUT"):
-        status = await REGISTRY.ask("GET", started.location)
+        status = await registry.ask("GET", started.location)
         query = f"&digest={digest(b'')[:-1]}" if method == "PUT" else ""
-        answer = await REGISTRY.ask(method, f"{status.location}{query}", send, body)
+        answer = await registry.ask(method, f"{status.location}{query}", send, body)
         if answer.status == 202:
             stored += body
-        status = await REGISTRY.ask("GET", started.location)
+        status = await registry.ask("GET", started.location)
         assert status.header("range") == f"0-{max(len(stored) - 1, 0)}"
-    done = await REGISTRY.ask("PUT", f"{status.location}&digest={digest(stored)}")
+    done = await registry.ask("PUT", f"{status.location}&digest={digest(stored)}")
     assert done.status == 201
 
 
@@ -450,7 +455,7 @@ def test_requests_at_once() -> None:
     """Many at a time on one registry: each gets its own answer."""
 
     async def all_at_once() -> list[Answer]:
-        client = await REGISTRY.client()
+        client = (await fresh()).client
         targets = [f"/v2/{APP}/blobs/{digest(LONG)}", f"/v2/{APP}/manifests/oci", "/v2/_catalog", "/v2/"] * 50
         return await asyncio.gather(*map(client.get, targets))
 

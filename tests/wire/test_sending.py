@@ -12,14 +12,14 @@ from tests.wire.compositions import FILESYSTEM, MEMORY, SECRET, Composition, dum
 from tests.wire.conftest import OpenWorld
 from tests.wire.content import OCI, Directory, blob_key, digest, layer_key
 from tests.wire.fuzzing import NOWHERE
-from tests.wire.storages import Redirecting, Watched
+from tests.wire.storages import Redirecting, Watched, WatchedWriter
 from tests.wire.world import APP, LAYER, LONG, OCI_IMAGE, WORLD
 
 from lading.api import response
 from lading.api.app import Application
 from lading.api.service import Service
 from lading.api.state import StateTokens
-from lading.registry.ports import Reader, Storage, StorageError, StorageFullError
+from lading.registry.ports import Reader, Storage, StorageError, StorageFullError, Writer
 from lading.registry.registry import Registry
 from lading.storage.memory import MemoryStorage
 
@@ -255,3 +255,9 @@ async def test_configured_headers_are_there_once(open_world: OpenWorld) -> None:
     ]:
         answer = await client.send(method, target, headers)
         assert answer.header_lines("x-content-type-options") == ["nosniff"], f"{method} {target}"
+
+
+def test_the_watch_forwards_every_method() -> None:
+    for port, wrapper in [(Storage, Watched), (Writer, WatchedWriter)]:
+        methods = {name for name in vars(port) if not name.startswith("_")}
+        assert methods <= {name for name in dir(wrapper) if callable(getattr(wrapper, name))}

@@ -63,7 +63,7 @@ async def delete(service: Service, _: Request, route: Route) -> Response:
     if isinstance(reference, Digest):
         await service.registry.manifests.delete(name, reference)
     else:
-        await service.registry.tags.delete(name, reference)
+        await service.registry.manifests.delete_tag(name, reference)
     return Response(202)
 
 

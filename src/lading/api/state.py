@@ -58,7 +58,7 @@ class StateTokens:
             if not hmac.compare_digest(mac, self._mac(payload)):
                 raise ValueError("invalid secret")
             return _parse(payload)
-        except binascii.Error as error:
+        except (binascii.Error, UnicodeEncodeError) as error:
             raise errors.BLOB_UPLOAD_STATE_INVALID(detail="malformed _state") from error
         except ValueError as error:
             raise errors.BLOB_UPLOAD_STATE_INVALID(detail=str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import time
@@ -9,7 +10,7 @@ from typing import TextIO
 
 from lading.api.request import Request
 
-_SPECIAL = re.compile(r'["\\\x00-\x1f\x7f-\uffff]')
+_SPECIAL = re.compile(r'["\\]|[^\x20-\x7e]')
 
 
 class AccessLog:
@@ -29,7 +30,8 @@ class AccessLog:
             f'"{request.method} {_escape(request.path + query)} HTTP/{_version(scope["http_version"])}" '
             f'{status} {sent} "{_header(request, b"referer")}" "{_header(request, b"user-agent")}"\n'
         )
-        self._stream.flush()
+        with contextlib.suppress(OSError):  # a log that cannot be written is no reason to fail the request
+            self._stream.flush()
 
     def _time(self, started: float) -> str:
         second = int(started)

@@ -75,9 +75,14 @@ class Manifests:
         elif reference not in tags:
             tags = [reference, *tags]
         await validation.check(self.rules, self.blobs, name, manifest)
-        subject = await self._store(name, digest, data, manifest)
-        for tag in tags:
-            await self.tags.put(name, tag, digest)
+        key = layout.blob_data(digest)
+        if not await self._holds(key, len(data)):
+            await self.storage.put(key, data)
+        # Not while a manifest is deleted: its tags could come after its deletion, or go with it though they moved.
+        async with self.storage.hold(layout.manifests(name), shared=True):
+            subject = await self._link(name, digest, manifest)
+            for tag in tags:
+                await self.tags.put(name, tag, digest)
         return Pushed(digest, tags, subject)
 
     async def delete(self, name: RepositoryName, digest: Digest) -> list[Tag]:
@@ -88,28 +93,38 @@ class Manifests:
         link = layout.manifest_link(name, digest)
         if await links.read(self.storage, link) is None:
             raise errors.MANIFEST_UNKNOWN()
-        # Tags first: at no moment does a tag lead to what is gone.
-        tags = await self.tags.of(name, digest)
-        for tag in tags:
-            try:
-                await self.tags.delete(name, tag)
-            except RegistryError:
-                continue  # deleted by somebody else meanwhile
-        await self._forget_subject(name, digest)
-        if not await links.delete(self.storage, link):
-            raise errors.MANIFEST_UNKNOWN()
+        async with self.storage.hold(layout.manifests(name), shared=False):
+            # Tags first: at no moment does a tag lead to what is gone.
+            tags = await self.tags.of(name, digest)
+            for tag in tags:
+                with contextlib.suppress(RegistryError):  # deleted by somebody who does not hold the directory
+                    await self.tags.delete(name, tag)
+            await self._forget_subject(name, digest)
+            if not await links.delete(self.storage, link):
+                raise errors.MANIFEST_UNKNOWN()
         return tags
 
-    async def _store(self, name: RepositoryName, digest: Digest, data: bytes, manifest: Manifest) -> Digest | None:
-        key = layout.blob_data(digest)
-        if not await self._holds(key, len(data)):
-            await self.storage.put(key, data)
+    async def delete_tag(self, name: RepositoryName, tag: Tag) -> None:
+        """The manifest stays. Raises MANIFEST_UNKNOWN."""
+        if not await self._exists(layout.manifests(name)):
+            raise errors.MANIFEST_UNKNOWN(detail=f"unknown tag={tag}")
+        async with self.storage.hold(layout.manifests(name), shared=False):
+            await self.tags.delete(name, tag)
+
+    async def _link(self, name: RepositoryName, digest: Digest, manifest: Manifest) -> Digest | None:
         subject = None if manifest.subject is None else Digest(manifest.subject.digest)
         if subject is not None:
             # Before the manifest is visible: a referrer that can be pulled can also be found.
             await self.referrers.add(name, subject, digest)
         await links.write(self.storage, layout.manifest_link(name, digest), digest)
         return subject
+
+    async def _exists(self, key: str) -> bool:
+        try:
+            await self.storage.stat(key)
+        except PathNotFoundError:
+            return False
+        return True
 
     async def _holds(self, key: str, size: int) -> bool:
         try:

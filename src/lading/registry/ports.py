@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -193,6 +194,14 @@ class Storage(Protocol):
 
         Foreign entries that cannot be part of a key are left out. `/` can always be listed; an object cannot:
         `PathNotFoundError`.
+        """
+        ...
+
+    def hold(self, key: str, *, shared: bool) -> AbstractAsyncContextManager[None]:
+        """Keep others from the directory `key`, which is made if it is missing, for the length of the context.
+
+        Any number may hold it as `shared`, or one otherwise, among all processes; others wait. It hinders nobody
+        who does not ask.
         """
         ...
 

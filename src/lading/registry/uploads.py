@@ -111,6 +111,8 @@ class Uploads:
         """
         async with self._writing(upload, chunk) as writer:
             await self._copy(upload, chunk.body, writer, algorithm)
+            if not await self._exists(layout.upload_started_at(upload.name, upload.id)):
+                raise _unknown()  # cancelled meanwhile, and the bytes with it
         return Upload(upload.name, upload.id, upload.started_at, writer.size)
 
     async def finish(self, upload: Upload, chunk: Chunk, digest: Digest) -> None:
@@ -142,6 +144,11 @@ class Uploads:
         """The session's only writer, at the place where the chunk belongs; closed, and the hash kept, after."""
         writer = await self._writer(upload)
         try:
+            if not await self._exists(layout.upload_started_at(upload.name, upload.id)):
+                # It ended while this request waited for the writer, which then made a file of its own.
+                await writer.cancel()
+                await self._discard(upload)
+                raise _unknown()
             chunk.check(writer.size)
             yield writer
         except StorageFullError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -65,12 +66,15 @@ async def check(rules: Rules, blobs: Blobs, name: RepositoryName, manifest: Mani
     _check_class(rules, manifest)
     _check_subject(manifest)
     entries: list[Entry] = []
+    # A manifest may name tens of thousands of blobs: others are served in between.
     if manifest.is_index:
-        for child in manifest.children:
+        for child in dict.fromkeys(manifest.children):
             entries += await _check_child(rules, blobs, name, child)
+            await asyncio.sleep(0)
     else:
-        for descriptor in manifest.blobs:
+        for descriptor in dict.fromkeys(manifest.blobs):
             entries += await _check_blob(rules, blobs, name, descriptor)
+            await asyncio.sleep(0)
     if entries:
         raise RegistryError(entries)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import ssl
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from granian.log import LogLevels
 from lading.server import tls
 from lading.server.listener import BACKLOG, Listener, Role, ServerError
 from lading.server.listening import Application
+from lading.server.processes import end_with_parent
 
 HEAD_SECONDS = 30
 """A client has so long to send the head of a request."""
@@ -40,10 +42,16 @@ def workers(load: Callable[[], Application], listener: Listener, count: int) -> 
         raise ServerError(f"http.tls: cannot listen on {listener}: {error}") from error
 
     def work() -> int:
-        server(target_loader=load, wrap_loader=False)
+        server(target_loader=functools.partial(_load, load), wrap_loader=False)
         return 0
 
     return {"server": Role(work)}
+
+
+def _load(load: Callable[[], Application]) -> Application:
+    """Runs in each of Granian's workers."""
+    end_with_parent()
+    return load()
 
 
 def _server(listener: Listener, count: int) -> Callable[..., None]:

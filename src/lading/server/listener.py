@@ -53,10 +53,10 @@ class Listener:
         first. A stale unix socket is removed.
         """
         if self.socket_path:
-            with contextlib.suppress(FileNotFoundError):
-                if not stat.S_ISSOCK(os.stat(self.socket_path).st_mode):
-                    raise ServerError(f"http.addr: file {self.socket_path} exists and is not a socket")
-                os.unlink(self.socket_path)
+            try:
+                self._clear_path()
+            except OSError as error:
+                raise self._refusal(error) from error
             return
         with self._socket() as probe:
             self._bind(probe)
@@ -86,6 +86,22 @@ class Listener:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.socket_path)
 
+    def _clear_path(self) -> None:
+        """Raises `ServerError` for a file of another kind, and for a socket that somebody listens on."""
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.stat(self.socket_path).st_mode):
+                raise ServerError(f"http.addr: file {self.socket_path} exists and is not a socket")
+            with (
+                socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe,
+                contextlib.suppress(ConnectionRefusedError),
+            ):
+                probe.connect(self.socket_path)
+                raise ServerError(f"http.addr: cannot listen on {self}: Address already in use")
+            os.unlink(self.socket_path)
+
+    def _refusal(self, error: OSError) -> ServerError:
+        return ServerError(f"http.addr: cannot listen on {self}: {error.strerror or error}")
+
     def _socket(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         made = socket.socket(family, socket.SOCK_STREAM)
@@ -97,4 +113,4 @@ class Listener:
             made.bind(self.socket_path or (self.address, self.port))
         except OSError as error:
             made.close()
-            raise ServerError(f"http.addr: cannot listen on {self}: {error.strerror}") from error
+            raise self._refusal(error) from error

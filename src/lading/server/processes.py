@@ -57,6 +57,11 @@ def run(roles: dict[str, Role], *, drain: float) -> int:
             started[name] = time.monotonic()
 
 
+def end_with_parent() -> None:
+    """A parent that is killed outright would leave this process serving, with nobody to end it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+
 def _start(name: str, roles: dict[str, Role]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
@@ -66,8 +71,7 @@ def _start(name: str, roles: dict[str, Role]) -> int:
     status = 1
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
-        # A parent that is killed outright would leave us serving with nobody to end us.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        end_with_parent()
         # Ctrl-C reaches the whole group; only the parent decides when to stop.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         own = roles[name].listening

@@ -41,6 +41,9 @@ INLINE_BYTES = 128 * 1024
 LINK_BYTES = 4096
 """What is read of a small object at once: all of a link, most manifests."""
 
+HOLD_SECONDS = 0.005
+"""How often somebody who waits for a directory looks again: waiting in a thread could not be cancelled."""
+
 _COMPONENT = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 _TEMPORARY = re.compile(r".*\.[0-9a-f]{32}\.tmp", re.ASCII)
 _NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
@@ -166,6 +169,21 @@ class FilesystemStorage:
             # What is not of our making (`lost+found`, …) cannot be a key either.
             if name > after and _COMPONENT.fullmatch(name) is not None and _TEMPORARY.fullmatch(name) is None:
                 yield name
+
+    @contextlib.asynccontextmanager
+    async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:
+        path = self._path(key)
+        with _StorageErrors(key):
+            descriptor = await self._in_thread(_open_directory, path)
+        try:
+            while True:
+                with _StorageErrors(key), contextlib.suppress(BlockingIOError):
+                    fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                    break
+                await asyncio.sleep(HOLD_SECONDS)
+            yield
+        finally:
+            os.close(descriptor)
 
     async def redirect(self, key: str, method: str) -> str | None:  # noqa: ARG002
         check_key(DRIVER, key)
@@ -315,6 +333,17 @@ class FileWriter:
 
 def _is_directory(status: os.stat_result) -> bool:
     return status.st_mode & 0o170000 == 0o040000
+
+
+def _open_directory(path: str) -> int:
+    for attempt in range(_ATTEMPTS):
+        try:
+            return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            _sync_directories(_make_directories(path))
+    raise AssertionError("unreachable")
 
 
 def _read(descriptor: int, size: int) -> bytes:

@@ -6,7 +6,9 @@ in, which are neither copied nor changed: a reader keeps its view of them whatev
 
 from __future__ import annotations
 
+import asyncio
 import bisect
+import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -57,6 +59,9 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self._root = _Directory(time.time())
+        self._held: dict[str, int] = {}
+        """How many share a directory; -1 is one that does not."""
+        self._released = asyncio.Condition()
 
     async def stat(self, key: str) -> Stat:
         node = self._root if key == "/" else self._node(key)
@@ -108,6 +113,22 @@ class MemoryStorage:
             raise PathNotFoundError(DRIVER, key)
         for name in sorted(name for name in node.children if name > after):
             yield name
+
+    @contextlib.asynccontextmanager
+    async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:
+        self._parent(f"{key}/-", create=True)
+        async with self._released:
+            await self._released.wait_for(lambda: key not in self._held or (shared and self._held[key] > 0))
+            self._held[key] = self._held.get(key, 0) + 1 if shared else -1
+        try:
+            yield
+        finally:
+            async with self._released:
+                if self._held[key] > 1:
+                    self._held[key] -= 1
+                else:
+                    del self._held[key]
+                self._released.notify_all()
 
     async def redirect(self, key: str, method: str) -> str | None:  # noqa: ARG002
         check_key(DRIVER, key)
