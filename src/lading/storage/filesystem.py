@@ -160,15 +160,13 @@ class FilesystemStorage:
         path = self._root if key == "/" else self._path(key)
         try:
             with _StorageErrors(key):
-                names = await self._in_thread(os.listdir, path)
+                names = await self._in_thread(_list, path, after)
         except PathNotFoundError:
             if key == "/":
                 return
             raise
-        for name in sorted(names):
-            # What is not of our making (`lost+found`, …) cannot be a key either.
-            if name > after and _COMPONENT.fullmatch(name) is not None and _TEMPORARY.fullmatch(name) is None:
-                yield name
+        for name in names:
+            yield name
 
     @contextlib.asynccontextmanager
     async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:
@@ -333,6 +331,14 @@ class FileWriter:
 
 def _is_directory(status: os.stat_result) -> bool:
     return status.st_mode & 0o170000 == 0o040000
+
+
+def _list(path: str, after: str) -> list[str]:
+    """What is not of our making (`lost+found`, …) cannot be a key, and files on their way are nobody's business."""
+    names = [name for name in os.listdir(path) if name > after and _COMPONENT.fullmatch(name) is not None]
+    return sorted(
+        name for name in names if _TEMPORARY.fullmatch(name) is None or os.path.isdir(os.path.join(path, name))
+    )
 
 
 def _open_directory(path: str) -> int:
