@@ -334,7 +334,7 @@ def _is_directory(status: os.stat_result) -> bool:
 
 
 def _list(path: str, after: str) -> list[str]:
-    """What is not of our making (`lost+found`, …) cannot be a key, and files on their way are nobody's business."""
+    """What is not of our making (`lost+found`, …) cannot be a key; files on their way are not listed."""
     names = [name for name in os.listdir(path) if name > after and _COMPONENT.fullmatch(name) is not None]
     return sorted(
         name for name in names if _TEMPORARY.fullmatch(name) is None or os.path.isdir(os.path.join(path, name))
