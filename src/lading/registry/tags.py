@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
 from lading.oci import errors
 from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName, Tag, is_tag
 from lading.registry import layout, links
-from lading.registry.ports import PathNotFoundError, Storage
+from lading.registry.ports import PathNotFoundError, Storage, StorageError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +31,12 @@ class Tags:
 
     async def put(self, name: RepositoryName, tag: Tag, digest: Digest) -> None:
         """Point the tag to a stored manifest; the last of concurrent writers wins."""
-        # The history is only read by garbage collection; the current link decides, and alone must be durable.
         await links.write(self.storage, layout.tag_link(name, tag), digest)
-        await links.write(self.storage, layout.tag_history_link(name, tag, digest), digest, durable=False)
+        # The tag has moved: its history, which only garbage collection reads, is no reason to say otherwise.
+        try:
+            await links.write(self.storage, layout.tag_history_link(name, tag, digest), digest, durable=False)
+        except StorageError as error:
+            log.warning("cannot note the history of tag %s of %s: %s", tag, name, error)
 
     async def delete(self, name: RepositoryName, tag: Tag) -> None:
         """The manifest stays. Raises MANIFEST_UNKNOWN."""

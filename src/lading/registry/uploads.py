@@ -31,6 +31,9 @@ from lading.registry.ports import BusyError, PathNotFoundError, Storage, Storage
 BATCH_BYTES = 1024 * 1024
 """Body bytes that are collected before they are hashed and written: enough to make two thread hops cheap."""
 
+SMALL_BYTES = 4096
+"""Pieces of a body below this size are joined: an object for each would weigh many times what it holds."""
+
 RUNNING_HASHES = 4096
 """Sessions whose hash is kept in memory, some 500 bytes each; older ones are continued from storage."""
 
@@ -271,22 +274,27 @@ async def _update(hasher: Hasher, batch: list[bytes]) -> None:
 
 
 async def _batches(body: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
-    batch: list[bytes] = []
+    batch: list[bytes | bytearray] = []
     size = 0
     try:
         async for data in body:
-            batch.append(data)
+            if len(data) >= SMALL_BYTES:
+                batch.append(data)
+            elif batch and isinstance(batch[-1], bytearray):
+                batch[-1] += data
+            else:
+                batch.append(bytearray(data))
             size += len(data)
             if size >= BATCH_BYTES:
-                yield batch
+                yield [bytes(piece) for piece in batch]
                 batch, size = [], 0
     except RegistryError:
         # The client is gone or too slow: what it sent is kept, for it to continue there.
         if batch:
-            yield batch
+            yield [bytes(piece) for piece in batch]
         raise
     if batch:
-        yield batch
+        yield [bytes(piece) for piece in batch]
 
 
 def _check_id(upload_id: str) -> None:

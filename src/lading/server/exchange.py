@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 HIGH_WATER = 1024 * 1024
 """Body bytes that wait for the application before the client is held back."""
 
+SMALL_BYTES = 4096
+"""Pieces of a body below this size are joined: an object for each would weigh many times what it holds."""
+
 JOINED_BYTES = 64 * 1024
 """An answer up to this size is copied behind its head, to leave in one packet."""
 
@@ -41,7 +44,7 @@ class Exchange:
         """Body bytes still to come, as far as the client has told."""
         self._connection = connection
         self._scope = scope
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes | bytearray] = deque()
         self._buffered = 0
         self._arrived = asyncio.Event()
         self._gone = False
@@ -75,7 +78,12 @@ class Exchange:
         if self._answered:
             self._connection.dropped(len(data))
             return
-        self._chunks.append(data)
+        if len(data) >= SMALL_BYTES:
+            self._chunks.append(data)
+        elif self._chunks and isinstance(self._chunks[-1], bytearray) and len(self._chunks[-1]) < HIGH_WATER:
+            self._chunks[-1] += data
+        else:
+            self._chunks.append(bytearray(data))
         self._buffered += len(data)
         self._arrived.set()
         if self._buffered >= HIGH_WATER:
@@ -102,7 +110,7 @@ class Exchange:
                 if self._buffered < HIGH_WATER:
                     self._connection.adjust_reading()
                 self._told_end = self.complete and not self._chunks
-                return {"type": "http.request", "body": data, "more_body": not self._told_end}
+                return {"type": "http.request", "body": bytes(data), "more_body": not self._told_end}
             if self.complete and not self._told_end:
                 self._told_end = True
                 return {"type": "http.request", "body": b"", "more_body": False}

@@ -58,6 +58,8 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._in_head = False
         self._head_since = 0.0
+        self._unended = 0
+        """Bytes the parser has taken in without having got anything out of them."""
         self._refused = b""
         self._raw_left = 0
         self._discarded = 0
@@ -118,6 +120,7 @@ class Connection(asyncio.Protocol):
     # -- called by the parser
 
     def on_message_begin(self) -> None:
+        self._unended = 0
         self._in_head = True
         self._head_since = self.server.clock.now
         self._head_bytes = 0
@@ -134,6 +137,7 @@ class Connection(asyncio.Protocol):
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        self._unended = 0
         self._in_head = False
         if self._lingering:
             return
@@ -155,10 +159,12 @@ class Connection(asyncio.Protocol):
             self._raw_left = self._arriving.expected_left
 
     def on_body(self, body: bytes) -> None:
+        self._unended = 0
         if self._arriving is not None:
             self._arriving.feed(body)
 
     def on_message_complete(self) -> None:
+        self._unended = 0
         if self._raw_left:
             return
         exchange, self._arriving = self._arriving, None
@@ -249,6 +255,7 @@ class Connection(asyncio.Protocol):
     def _parse(self, data: bytes) -> bytes:
         """Feed the parser; what comes back is the body, or stands behind it, of a request to upgrade."""
         rest = b""
+        self._unended += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -256,6 +263,9 @@ class Connection(asyncio.Protocol):
             self._parser = httptools.HttpRequestParser(self)
         except httptools.HttpParserError:
             self._refuse(_HEAD_TOO_LARGE if self._head_bytes > MAX_HEAD_BYTES else _BAD_REQUEST)
+            return b""
+        if self._unended > MAX_HEAD_BYTES:
+            self._refuse(_HEAD_TOO_LARGE)
             return b""
         arriving = self._arriving
         if arriving is not None and not self._raw_left and arriving.expected_left >= RAW_BODY_BYTES:
@@ -265,6 +275,7 @@ class Connection(asyncio.Protocol):
         return rest
 
     def _count_head(self, size: int) -> None:
+        self._unended = 0
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD_BYTES:
             raise ValueError("the head of the request is too large")
