@@ -76,4 +76,6 @@ def _parse(payload: bytes) -> State:
     if not isinstance(name, str) or not isinstance(upload_id, str) or not isinstance(offset, int):
         raise ValueError("malformed _state")
     algorithm = document.get("Algorithm", CANONICAL)
-    return State(name, upload_id, offset, algorithm if algorithm in HEX_DIGITS else CANONICAL)
+    return State(
+        name, upload_id, offset, algorithm if isinstance(algorithm, str) and algorithm in HEX_DIGITS else CANONICAL
+    )

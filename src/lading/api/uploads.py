@@ -10,6 +10,7 @@ from lading.oci import errors, media
 from lading.oci.digest import CANONICAL, HEX_DIGITS, Digest, InvalidDigestError
 from lading.oci.names import RepositoryName, parse_digest
 from lading.oci.ranges import RangeSyntaxError, Span, parse_chunk
+from lading.registry.ports import StorageError
 from lading.registry.uploads import Chunk, Upload
 
 
@@ -26,7 +27,7 @@ async def post(service: Service, request: Request, route: Route) -> Response:
         upload = await uploads.start(name)
         try:
             await uploads.finish(upload, _chunk(request, None), digest)
-        except errors.RegistryError:
+        except (errors.RegistryError, StorageError):
             await uploads.cancel(upload)  # nobody was told of this session
             raise
         return _created(service, request, name, digest)

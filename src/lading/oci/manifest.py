@@ -87,8 +87,12 @@ def parse(data: bytes, content_type: str) -> Manifest:
         raise errors.MANIFEST_INVALID(
             detail=f"unsupported manifest media type and no default available: {media_type}"
         )
-    manifest = _view(_document(data), media_type)
+    document = _document(data)
+    manifest = _view(document, media_type)
     _check_shape(manifest)
+    if _own_media_type(document) != media_type:
+        # No type is stored beside a manifest: it would come back as something else.
+        raise errors.MANIFEST_INVALID(detail="index: neither mediaType nor manifests tells that it is an index")
     return manifest
 
 
