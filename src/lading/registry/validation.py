@@ -67,14 +67,13 @@ async def check(rules: Rules, blobs: Blobs, name: RepositoryName, manifest: Mani
     _check_subject(manifest)
     entries: list[Entry] = []
     # A manifest may name tens of thousands of blobs: others are served in between.
-    if manifest.is_index:
-        for child in dict.fromkeys(manifest.children):
-            entries += await _check_child(rules, blobs, name, child)
+    known: dict[Descriptor, list[Entry]] = {}
+    check_one = _check_child if manifest.is_index else _check_blob
+    for descriptor in manifest.children if manifest.is_index else manifest.blobs:
+        if descriptor not in known:
+            known[descriptor] = await check_one(rules, blobs, name, descriptor)
             await asyncio.sleep(0)
-    else:
-        for descriptor in dict.fromkeys(manifest.blobs):
-            entries += await _check_blob(rules, blobs, name, descriptor)
-            await asyncio.sleep(0)
+        entries += known[descriptor]
     if entries:
         raise RegistryError(entries)
 
