@@ -70,6 +70,8 @@ class Client:
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, target, body=body, headers=dict(headers or {}))
+            if connection.sock is None:
+                raise ConnectionResetError("the server was gone before it could be asked")
             # A refusal may come before all of the body was taken, and then it is there to be read.
             response = connection.getresponse()
             return Answer(f"{method} {target}", response.status, response.headers, response.read())
