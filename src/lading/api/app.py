@@ -23,6 +23,15 @@ Handler = Callable[[Service, Request, Route], Awaitable[Response]]
 
 API_VERSION: Header = (b"docker-distribution-api-version", b"registry/2.0")
 
+_UPLOADS: dict[str, Handler] = {
+    "DELETE": uploads.delete,
+    "GET": uploads.get,
+    "HEAD": uploads.get,
+    "PATCH": uploads.patch,
+    "POST": uploads.post,
+    "PUT": uploads.put,
+}
+
 HANDLERS: dict[Endpoint, dict[str, Handler]] = {
     Endpoint.CATALOG: {"GET": catalog.get, "HEAD": catalog.get},
     Endpoint.TAGS: {"GET": tags.get, "HEAD": tags.get},
@@ -34,22 +43,8 @@ HANDLERS: dict[Endpoint, dict[str, Handler]] = {
         "PUT": manifests.put,
     },
     Endpoint.BLOB: {"DELETE": blobs.delete, "GET": blobs.get, "HEAD": blobs.get},
-    Endpoint.UPLOADS: {
-        "DELETE": uploads.delete,
-        "GET": uploads.get,
-        "HEAD": uploads.get,
-        "PATCH": uploads.patch,
-        "POST": uploads.post,
-        "PUT": uploads.put,
-    },
-    Endpoint.UPLOAD: {
-        "DELETE": uploads.delete,
-        "GET": uploads.get,
-        "HEAD": uploads.get,
-        "PATCH": uploads.patch,
-        "POST": uploads.post,
-        "PUT": uploads.put,
-    },
+    Endpoint.UPLOADS: _UPLOADS,
+    Endpoint.UPLOAD: _UPLOADS,
 }
 
 _READS = frozenset({"GET", "HEAD"})
