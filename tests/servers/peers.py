@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -20,10 +21,21 @@ def executable(name: str) -> str:
 
     What Go built is looked for in its own folder alone: `registry` on the PATH may well be Lading.
     """
-    built = Path(os.environ.get("LADING_PEERS", Path.home() / ".cache/lading/peers")) / "bin"
-    found = shutil.which(name, path=None if name in _FROM_DEBIAN else str(built))
-    if found is not None:
-        return found
+    found = shutil.which(name, path=None if name in _FROM_DEBIAN else str(_peers() / "bin"))
+    return found if found is not None else _missing(name)
+
+
+def debian_root() -> Path:
+    """A tar archive of a small Debian; skips or fails as `executable` does."""
+    found = sorted(_peers().glob("debian-*.tar"))
+    return found[-1] if found else _missing("debian-root")
+
+
+def _peers() -> Path:
+    return Path(os.environ.get("LADING_PEERS", Path.home() / ".cache/lading/peers"))
+
+
+def _missing(name: str) -> NoReturn:
     reason = f"{name} is not installed: run tests/peers.sh"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
