@@ -9,19 +9,24 @@ from __future__ import annotations
 import asyncio
 import bisect
 import contextlib
+import heapq
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from lading.registry.ports import (
     BusyError,
     InvalidOffsetError,
     PathNotFoundError,
     Stat,
+    Steps,
     StorageError,
     Traits,
     check_key,
 )
+
+T = TypeVar("T")
 
 DRIVER = "inmemory"
 
@@ -107,12 +112,33 @@ class MemoryStorage:
     async def delete(self, key: str) -> None:
         self._take(key, self._node(key))
 
-    async def list(self, key: str, *, after: str = "") -> AsyncIterator[str]:
+    async def list(
+        self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
+    ) -> Sequence[str]:
         node = self._root if key == "/" else self._node(key)
         if not isinstance(node, _Directory):
             raise PathNotFoundError(DRIVER, key)
-        for name in sorted(name for name in node.children if name > after):
-            yield name
+        if holding:
+            check_key(DRIVER, f"/-/{holding}")
+        names = (name for name in node.children if name > after)
+        if holding:
+            names = (name for name in names if _exists(node.children[name], holding))
+        return sorted(names) if limit is None else heapq.nsmallest(limit, names)
+
+    async def explore(self, steps: Steps[T]) -> T:
+        try:
+            keys = next(steps)
+            while True:
+                keys = steps.send([await self._names(key) for key in keys])
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _names(self, key: str) -> Sequence[str]:
+        try:
+            return await self.list(key)
+        except PathNotFoundError:
+            return []
 
     @contextlib.asynccontextmanager
     async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:
@@ -263,6 +289,14 @@ class MemoryWriter:
     def _end(self, how: str) -> None:
         self._ended = how
         self._object.held = False
+
+
+def _exists(node: _Object | _Directory | None, path: str) -> bool:
+    for name in path.split("/"):
+        if not isinstance(node, _Directory):
+            return False
+        node = node.children.get(name)
+    return node is not None
 
 
 def _is_directory(key: str) -> StorageError:
