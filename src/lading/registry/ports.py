@@ -6,7 +6,7 @@ A driver for `Storage` is proven by the contract suite in `lading.testing.storag
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -232,3 +232,14 @@ def check_key(driver: str, key: str) -> str:
     if _KEY.fullmatch(key) is None or "/./" in f"{key}/" or "/../" in f"{key}/":
         raise InvalidPathError(driver, key)
     return key
+
+
+def run_steps(steps: Steps[T], names: Callable[[str], Sequence[str]]) -> T:
+    """`Storage.explore` for a driver that has the names of one directory after the other, as `names` gives them."""
+    try:
+        keys = next(steps)
+        while True:
+            keys = steps.send([names(keys[0])])
+    except StopIteration as end:
+        result: T = end.value
+        return result

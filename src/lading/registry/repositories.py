@@ -66,9 +66,18 @@ def _inside(
                 known = list((yield ahead))[::-1]
                 del ahead[: len(known)]
             child = f"{parent}/{entry}" if parent else entry
-            yield from _inside(child, known.pop(), marker, bound[1:] if at_bound else [], found, limit)
+            names = known.pop()
+            if at_bound or not _is_leaf(names):
+                yield from _inside(child, names, marker, bound[1:] if at_bound else [], found, limit)
+            elif marker in names:
+                found.append(child)
         if len(found) == limit:
             return
+
+
+def _is_leaf(names: Sequence[str]) -> bool:
+    """Whether all of these, which are in byte order, are the repository's own."""
+    return not names or (names[0].startswith("_") and names[-1].startswith("_"))
 
 
 def _directories(parent: str, entries: Sequence[str]) -> list[str]:

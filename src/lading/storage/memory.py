@@ -24,6 +24,7 @@ from lading.registry.ports import (
     StorageError,
     Traits,
     check_key,
+    run_steps,
 )
 
 T = TypeVar("T")
@@ -115,9 +116,7 @@ class MemoryStorage:
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
     ) -> Sequence[str]:
-        node = self._root if key == "/" else self._node(key)
-        if not isinstance(node, _Directory):
-            raise PathNotFoundError(DRIVER, key)
+        node = self._directory(key)
         if holding:
             check_key(DRIVER, f"/-/{holding}")
         names = (name for name in node.children if name > after)
@@ -126,19 +125,19 @@ class MemoryStorage:
         return sorted(names) if limit is None else heapq.nsmallest(limit, names)
 
     async def explore(self, steps: Steps[T]) -> T:
-        try:
-            keys = next(steps)
-            while True:
-                keys = steps.send([await self._names(key) for key in keys])
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        return run_steps(steps, self._names)
 
-    async def _names(self, key: str) -> Sequence[str]:
+    def _names(self, key: str) -> Sequence[str]:
         try:
-            return await self.list(key)
+            return sorted(self._directory(key).children)
         except PathNotFoundError:
             return []
+
+    def _directory(self, key: str) -> _Directory:
+        node = self._root if key == "/" else self._node(key)
+        if not isinstance(node, _Directory):
+            raise PathNotFoundError(DRIVER, key)
+        return node
 
     @contextlib.asynccontextmanager
     async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:

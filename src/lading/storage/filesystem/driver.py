@@ -28,6 +28,7 @@ from lading.registry.ports import (
     StorageFullError,
     Traits,
     check_key,
+    run_steps,
 )
 from lading.storage.filesystem.listings import NOT_FOUND, Listings, page
 
@@ -70,9 +71,9 @@ class _StorageErrors:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, OSError):
-            raise self._translated(error) from error
+            raise self.translated(error) from error
 
-    def _translated(self, error: OSError) -> StorageError:
+    def translated(self, error: OSError) -> StorageError:
         if error.errno in NOT_FOUND:
             return PathNotFoundError(DRIVER, self._key)
         if error.errno in _FULL:
@@ -177,24 +178,16 @@ class FilesystemStorage:
             raise
 
     async def explore(self, steps: Steps[T]) -> T:
-        return await self._in_thread(self._explore, steps)
-
-    def _explore(self, steps: Steps[T]) -> T:
-        try:
-            keys = next(steps)
-            while True:
-                keys = steps.send([self._names(keys[0])])
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        return await self._in_thread(run_steps, steps, self._names)
 
     def _names(self, key: str) -> Sequence[str]:
         path = self._path(key)
         try:
-            with _StorageErrors(key):
-                return self._listings.get(path).page("", None)
-        except PathNotFoundError:
-            return []
+            return self._listings.get(path).names()
+        except OSError as error:
+            if error.errno in NOT_FOUND:
+                return []
+            raise _StorageErrors(key).translated(error) from error
 
     @contextlib.asynccontextmanager
     async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:

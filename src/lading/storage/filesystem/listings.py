@@ -45,6 +45,9 @@ class Listing:
     def size(self) -> int:
         return len(self.text)
 
+    def names(self) -> list[str]:
+        return self.text.split("/")[:-1]
+
     def page(self, after: str, limit: int | None) -> list[str]:
         """Up to `limit` names behind `after`."""
         start = self._behind(after) if after else 0
