@@ -235,7 +235,7 @@ def check_key(driver: str, key: str) -> str:
 
 
 def run_steps(steps: Steps[T], names: Callable[[str], Sequence[str]]) -> T:
-    """`Storage.explore` for a driver that has the names of one directory after the other, as `names` gives them."""
+    """`Storage.explore` for a driver that lists one directory after the other, as `names` does."""
     try:
         keys = next(steps)
         while True:

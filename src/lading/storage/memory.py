@@ -129,7 +129,7 @@ class MemoryStorage:
 
     def _names(self, key: str) -> Sequence[str]:
         try:
-            return sorted(self._directory(key).children)
+            return sorted(self._directory(check_key(DRIVER, key)).children)
         except PathNotFoundError:
             return []
 

@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 REMEMBERED_BYTES = 32 * 1024 * 1024
@@ -74,9 +74,15 @@ class Listing:
 class Listings:
     """All calls but `remembered` may wait for the disk. They are safe in threads, and raise `OSError`."""
 
-    def __init__(self, limit: int = REMEMBERED_BYTES, local: frozenset[str] = LOCAL) -> None:
+    def __init__(
+        self,
+        limit: int = REMEMBERED_BYTES,
+        local: frozenset[str] = LOCAL,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._limit = limit
         self._local = local
+        self._clock = clock
         self._lock = threading.Lock()
         self._known: OrderedDict[str, tuple[Stamp, Listing]] = OrderedDict()
         """The least recently used first."""
@@ -86,11 +92,11 @@ class Listings:
         """Bytes of all that is remembered."""
 
     def remembered(self, path: str) -> Listing | None:
-        """What is in the directory, if that is known without reading it: one `stat`."""
-        return self._look_up(path, _stamp(os.stat(path)))
+        """What is in the directory, if that is known without reading it: at most one `stat`."""
+        return self._look_up(path, _stamp(os.stat(path))) if path in self._known else None
 
     def get(self, path: str) -> Listing:
-        now = time.time_ns()
+        now = self._clock()
         status = os.stat(path)
         stamp = _stamp(status)
         listing = self._look_up(path, stamp)
