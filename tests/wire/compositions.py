@@ -124,7 +124,7 @@ async def dump(storage: Storage, key: str = "/docker") -> dict[str, bytes]:
 
 async def _walk(storage: Storage, key: str) -> AsyncIterator[str]:
     try:
-        names = [name async for name in storage.list(key)]
+        names = await storage.list(key)
     except PathNotFoundError:
         return
     for name in names:

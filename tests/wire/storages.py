@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from lading.registry.ports import Reader, Stat, Storage, Writer
+from lading.registry.ports import Reader, Stat, Steps, Storage, Writer
+
+T = TypeVar("T")
 
 _KEY = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
 ROOT = "/docker/registry/v2/"
@@ -69,10 +72,25 @@ class Watched:
         self._note("delete", key)
         await self.inner.delete(key)
 
-    async def list(self, key: str, *, after: str = "") -> AsyncIterator[str]:
+    async def list(
+        self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
+    ) -> Sequence[str]:
         self._note("list", key)
-        async for name in self.inner.list(key, after=after):
-            yield name
+        return await self.inner.list(key, after=after, limit=limit, holding=holding)
+
+    async def explore(self, steps: Steps[T]) -> T:
+        return await self.inner.explore(self._noting(steps))
+
+    def _noting(self, steps: Steps[T]) -> Steps[T]:
+        try:
+            keys = next(steps)
+            while True:
+                for key in keys:
+                    self._note("list", key)
+                keys = steps.send((yield keys))
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
     def hold(self, key: str, *, shared: bool) -> AbstractAsyncContextManager[None]:
         self._note("hold", key)

@@ -6,10 +6,15 @@ A driver for `Storage` is proven by the contract suite in `lading.testing.storag
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+Steps = Generator[Sequence[str], Sequence[Sequence[str]], T]
+"""What `Storage.explore` is asked to do. It touches nothing that others change: it may run in another thread."""
 
 _KEY = re.compile(r"(?:/[A-Za-z0-9._-]+)+", re.ASCII)
 
@@ -189,11 +194,23 @@ class Storage(Protocol):
         """
         ...
 
-    def list(self, key: str, *, after: str = "") -> AsyncIterator[str]:
+    async def list(
+        self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
+    ) -> Sequence[str]:
         """The names (not keys) of the direct children that sort strictly after `after`, in byte order.
 
-        Foreign entries that cannot be part of a key are left out. `/` can always be listed; an object cannot:
-        `PathNotFoundError`.
+        At most `limit` of them; fewer only where there are no more. `holding` is a path below each child: those
+        that have nothing there do not count. Foreign entries that cannot be part of a key are left out. `/` can
+        always be listed; an object cannot: `PathNotFoundError`.
+        """
+        ...
+
+    async def explore(self, steps: Steps[T]) -> T:
+        """List many directories in one go; returns what `steps` returns.
+
+        `steps` yields keys: it needs the names below the first now, and probably those below the others next. It
+        is sent the names, as `list` gives them, of the first or more of them, in their order; none for what is not
+        there or no directory. A driver to which each request is a journey asks for several at a time.
         """
         ...
 
@@ -215,3 +232,14 @@ def check_key(driver: str, key: str) -> str:
     if _KEY.fullmatch(key) is None or "/./" in f"{key}/" or "/../" in f"{key}/":
         raise InvalidPathError(driver, key)
     return key
+
+
+def run_steps(steps: Steps[T], names: Callable[[str], Sequence[str]]) -> T:
+    """`Storage.explore` for a driver that lists one directory after the other, as `names` does."""
+    try:
+        keys = next(steps)
+        while True:
+            keys = steps.send([names(keys[0])])
+    except StopIteration as end:
+        result: T = end.value
+        return result

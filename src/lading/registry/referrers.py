@@ -49,13 +49,13 @@ class Referrers:
         return descriptors, False
 
     async def _linked(self, name: RepositoryName, subject: Digest) -> set[Digest]:
-        found = set()
+        found: set[Digest] = set()
         for algorithm in HEX_DIGITS:
             try:
-                async for encoded in self.storage.list(layout.referrers(name, subject, algorithm)):
-                    found.add(Digest(f"{algorithm}:{encoded}"))
+                names = await self.storage.list(layout.referrers(name, subject, algorithm))
             except PathNotFoundError:
                 continue
+            found.update(Digest(f"{algorithm}:{encoded}") for encoded in names)
         return found
 
     async def _in_fallback_tag(self, name: RepositoryName, subject: Digest) -> set[Digest]:

@@ -9,19 +9,25 @@ from __future__ import annotations
 import asyncio
 import bisect
 import contextlib
+import heapq
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from lading.registry.ports import (
     BusyError,
     InvalidOffsetError,
     PathNotFoundError,
     Stat,
+    Steps,
     StorageError,
     Traits,
     check_key,
+    run_steps,
 )
+
+T = TypeVar("T")
 
 DRIVER = "inmemory"
 
@@ -107,12 +113,31 @@ class MemoryStorage:
     async def delete(self, key: str) -> None:
         self._take(key, self._node(key))
 
-    async def list(self, key: str, *, after: str = "") -> AsyncIterator[str]:
+    async def list(
+        self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
+    ) -> Sequence[str]:
+        node = self._directory(key)
+        if holding:
+            check_key(DRIVER, f"/-/{holding}")
+        names = (name for name in node.children if name > after)
+        if holding:
+            names = (name for name in names if _exists(node.children[name], holding))
+        return sorted(names) if limit is None else heapq.nsmallest(limit, names)
+
+    async def explore(self, steps: Steps[T]) -> T:
+        return run_steps(steps, self._names)
+
+    def _names(self, key: str) -> Sequence[str]:
+        try:
+            return sorted(self._directory(check_key(DRIVER, key)).children)
+        except PathNotFoundError:
+            return []
+
+    def _directory(self, key: str) -> _Directory:
         node = self._root if key == "/" else self._node(key)
         if not isinstance(node, _Directory):
             raise PathNotFoundError(DRIVER, key)
-        for name in sorted(name for name in node.children if name > after):
-            yield name
+        return node
 
     @contextlib.asynccontextmanager
     async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:
@@ -263,6 +288,14 @@ class MemoryWriter:
     def _end(self, how: str) -> None:
         self._ended = how
         self._object.held = False
+
+
+def _exists(node: _Object | _Directory | None, path: str) -> bool:
+    for name in path.split("/"):
+        if not isinstance(node, _Directory):
+            return False
+        node = node.children.get(name)
+    return node is not None
 
 
 def _is_directory(key: str) -> StorageError:

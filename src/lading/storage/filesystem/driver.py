@@ -12,7 +12,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -24,11 +23,14 @@ from lading.registry.ports import (
     InvalidOffsetError,
     PathNotFoundError,
     Stat,
+    Steps,
     StorageError,
     StorageFullError,
     Traits,
     check_key,
+    run_steps,
 )
+from lading.storage.filesystem.listings import NOT_FOUND, Listings, page
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,15 +40,15 @@ DRIVER = "filesystem"
 INLINE_BYTES = 128 * 1024
 """Transfers up to this size run in the event loop: a hop to a thread costs as much as copying 0.5 MiB."""
 
+INLINE_NAMES = 256
+"""Up to so many names are looked up in the event loop: 1 µs each."""
+
 LINK_BYTES = 4096
 """What is read of a small object at once: all of a link, most manifests."""
 
 HOLD_SECONDS = 0.005
 """How often somebody who waits for a directory looks again: waiting in a thread could not be cancelled."""
 
-_COMPONENT = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
-_TEMPORARY = re.compile(r".*\.[0-9a-f]{32}\.tmp", re.ASCII)
-_NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _MAX_VECTORS = 512
 _ATTEMPTS = 100
@@ -69,10 +71,10 @@ class _StorageErrors:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, OSError):
-            raise self._translated(error) from error
+            raise self.translated(error) from error
 
-    def _translated(self, error: OSError) -> StorageError:
-        if error.errno in _NOT_FOUND:
+    def translated(self, error: OSError) -> StorageError:
+        if error.errno in NOT_FOUND:
             return PathNotFoundError(DRIVER, self._key)
         if error.errno in _FULL:
             return StorageFullError(DRIVER, f"{error.strerror}: {self._key}")
@@ -88,6 +90,7 @@ class FilesystemStorage:
     def __init__(self, root: str, threads: int = 100) -> None:
         self._root = os.path.abspath(root)
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=DRIVER)
+        self._listings = Listings()
 
     async def stat(self, key: str) -> Stat:
         path = self._root if key == "/" else self._path(key)
@@ -156,17 +159,35 @@ class FilesystemStorage:
         with _StorageErrors(key):
             await self._in_thread(_delete, path)
 
-    async def list(self, key: str, *, after: str = "") -> AsyncIterator[str]:
+    async def list(
+        self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
+    ) -> Sequence[str]:
         path = self._root if key == "/" else self._path(key)
+        if holding:
+            check_key(DRIVER, f"/-/{holding}")
         try:
             with _StorageErrors(key):
-                names = await self._in_thread(_list, path, after)
+                if limit is not None and limit <= INLINE_NAMES:
+                    known = self._listings.remembered(path)
+                    if known is not None:
+                        return page(path, known, after, limit, holding)
+                return await self._in_thread(self._listings.page, path, after, limit, holding)
         except PathNotFoundError:
             if key == "/":
-                return
+                return []
             raise
-        for name in names:
-            yield name
+
+    async def explore(self, steps: Steps[T]) -> T:
+        return await self._in_thread(run_steps, steps, self._names)
+
+    def _names(self, key: str) -> Sequence[str]:
+        path = self._path(key)
+        try:
+            return self._listings.get(path).names()
+        except OSError as error:
+            if error.errno in NOT_FOUND:
+                return []
+            raise _StorageErrors(key).translated(error) from error
 
     @contextlib.asynccontextmanager
     async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:
@@ -331,14 +352,6 @@ class FileWriter:
 
 def _is_directory(status: os.stat_result) -> bool:
     return status.st_mode & 0o170000 == 0o040000
-
-
-def _list(path: str, after: str) -> list[str]:
-    """What is not of our making (`lost+found`, …) cannot be a key; files on their way are not listed."""
-    names = [name for name in os.listdir(path) if name > after and _COMPONENT.fullmatch(name) is not None]
-    return sorted(
-        name for name in names if _TEMPORARY.fullmatch(name) is None or os.path.isdir(os.path.join(path, name))
-    )
 
 
 def _open_directory(path: str) -> int:
