@@ -26,10 +26,15 @@ async def get(service: Service, request: Request, route: Route) -> Response:
     blobs = service.registry.blobs
     if service.redirects and (location := await blobs.redirect(name, digest, request.method)):
         return Response(307, [(b"location", location.encode("latin-1")), _OCTETS])
+    if request.method == "HEAD":
+        answer, parts = _answer(request, digest, await blobs.size(name, digest))
+        return answer if parts is None else replace(answer, body=Length(length_of(parts)))
     reader = await blobs.open(name, digest)
-    answer = _answer(request, digest, reader)
-    if not isinstance(answer.body, Content):
+    answer, parts = _answer(request, digest, reader.size)
+    if parts is None:
         await reader.close()
+    else:
+        answer.body = Content(reader, parts)
     return answer
 
 
