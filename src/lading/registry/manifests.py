@@ -19,7 +19,6 @@ from lading.registry.referrers import Referrers
 from lading.registry.tags import Tags
 from lading.registry.validation import Rules
 
-
 CACHE_BYTES = 8 * 1024 * 1024
 """For manifests that were asked for lately, in each process."""
 
