@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import re
 import sys
 import time
@@ -28,6 +29,9 @@ class AccessLog:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
+        if isinstance(self._stream, io.TextIOWrapper):
+            # PYTHONUNBUFFERED, which container images like to set, would cost a system call for each line.
+            self._stream.reconfigure(write_through=False)
         self._second = 0
         self._stamp = ""
         self._held = 0

@@ -96,7 +96,6 @@ class Exchange:
         the answer. It becomes one when it has to wait. Until then there is no current task, and so no
         `asyncio.timeout`; an application that wants one for a GET or HEAD waits first, if for nothing.
         """
-        loop = asyncio.get_running_loop()
         rest: Coroutine[Any, Any, None] = self._run()
         context = contextvars.copy_context()
         if self.complete and self._scope["method"] in _READS:
@@ -106,7 +105,7 @@ class Exchange:
                 self._end()
                 return True
             rest = _continued(rest, awaited)
-        task = loop.create_task(rest, context=context)
+        task = asyncio.get_running_loop().create_task(rest, context=context)
         self._connection.server.tasks.add(task)
         task.add_done_callback(self._done)
         return False
