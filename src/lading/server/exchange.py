@@ -101,7 +101,7 @@ class Exchange:
         if self.complete and self._scope["method"] in _READS:
             try:
                 awaited = context.run(rest.send, None)
-            except StopIteration:
+            except (StopIteration, asyncio.CancelledError):
                 self._end()
                 return True
             rest = _continued(rest, awaited)
@@ -156,7 +156,8 @@ class Exchange:
                 return {"type": "http.request", "body": b"", "more_body": False}
             if self._gone or self._answered:
                 return {"type": "http.disconnect"}
-            self._arrived = asyncio.Event()
+            if self._arrived is None or self._arrived.is_set():
+                self._arrived = asyncio.Event()
             await self._arrived.wait()
 
     async def send(self, message: dict[str, Any]) -> None:
@@ -167,13 +168,15 @@ class Exchange:
             self._head = self._make_head(message["status"], message["headers"])
         elif kind == WHOLE:
             self._head = self._make_head(message["status"], message["headers"])
-            await self._send_body(message["body"], last=True)
+            self._send_body(message["body"], last=True)
         elif kind == "http.response.body":
-            await self._send_body(message.get("body", b""), last=not message.get("more_body", False))
+            self._send_body(message.get("body", b""), last=not message.get("more_body", False))
         elif kind == "http.response.zerocopysend":
             await self._send_file(message)
         else:
             raise ValueError(f"unknown message {kind}")
+        if not self._connection.writable.is_set():
+            await self._connection.writable.wait()
 
     # -- within
 
@@ -233,7 +236,7 @@ class Exchange:
         head.append(server.clock.date)
         return b"\r\n".join(head)
 
-    async def _send_body(self, body: bytes, *, last: bool) -> None:
+    def _send_body(self, body: bytes, *, last: bool) -> None:
         if self._scope["method"] == "HEAD":
             body = b""
         elif self._chunked:
@@ -249,8 +252,6 @@ class Exchange:
             transport.writelines([head, body])
         if last:
             self._answered = True
-        if not self._connection.writable.is_set():
-            await self._connection.writable.wait()
 
     async def _send_file(self, message: dict[str, Any]) -> None:
         head, self._head = self._head or b"", None

@@ -92,9 +92,8 @@ class FilesystemStorage:
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=DRIVER)
 
     async def stat(self, key: str) -> Stat:
-        path = self._root if key == "/" else self._path(key)
         try:
-            status = os.stat(path)
+            status = os.stat(self._root if key == "/" else self._root + check_key(DRIVER, key))
         except OSError as error:
             raise _translated(key, error) from error
         is_directory = _is_directory(status)
