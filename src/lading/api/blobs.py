@@ -23,7 +23,7 @@ async def get(service: Service, request: Request, route: Route) -> Response:
     """GET and HEAD alike, but HEAD opens nothing. The data is opened before anything is answered."""
     name, digest = RepositoryName.parse(route.name), parse_digest(route.item)
     blobs = service.registry.blobs
-    if service.redirects and (location := await blobs.redirect(name, digest, request.method)):
+    if service.redirects and blobs.redirects and (location := await blobs.redirect(name, digest, request.method)):
         return Response(307, [(b"location", location.encode("latin-1")), _OCTETS])
     if request.method == "HEAD":
         return _answer(request, digest, await blobs.size(name, digest))

@@ -27,13 +27,14 @@ JOINED_BYTES = 64 * 1024
 """An answer up to this size is copied behind its head, to leave in one packet."""
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode("ascii") for status in HTTPStatus}
-_READS = frozenset({"GET", "HEAD"})
+READS = frozenset({"GET", "HEAD"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODILESS = frozenset({204, 304})
 
 
 WHOLE = "lading.response.whole"
-"""An extension of ASGI: a message with all of `http.response.start` and, in `body`, all of the body."""
+"""An extension of ASGI: a message with all of `http.response.start`, Content-Length included, and in `body` all of
+the body."""
 
 
 class ClientGoneError(OSError):
@@ -98,7 +99,7 @@ class Exchange:
         """
         rest: Coroutine[Any, Any, None] = self._run()
         context = contextvars.copy_context()
-        if self.complete and self._scope["method"] in _READS:
+        if self.complete and self._scope["method"] in READS:
             try:
                 awaited = context.run(rest.send, None)
             except (StopIteration, asyncio.CancelledError):
@@ -165,9 +166,12 @@ class Exchange:
             raise ClientGoneError("the client has closed the connection")
         kind = message["type"]
         if kind == "http.response.start":
-            self._head = self._make_head(message["status"], message["headers"])
+            status, headers = message["status"], message["headers"]
+            sized = status in _BODILESS or self._scope["method"] == "HEAD"
+            sized = sized or any(name == b"content-length" for name, _ in headers)
+            self._head = self._make_head(status, headers, sized=sized)
         elif kind == WHOLE:
-            self._head = self._make_head(message["status"], message["headers"])
+            self._head = self._make_head(message["status"], message["headers"], sized=True)
             self._send_body(message["body"], last=True)
         elif kind == "http.response.body":
             self._send_body(message.get("body", b""), last=not message.get("more_body", False))
@@ -215,12 +219,11 @@ class Exchange:
         if self._arrived is not None:
             self._arrived.set()
 
-    def _make_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+    def _make_head(self, status: int, headers: list[tuple[bytes, bytes]], *, sized: bool) -> bytes:
         server = self._connection.server
         http11 = self._scope["http_version"] == "1.1"
         head = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status, *map(b": ".join, headers)]
-        sized = status in _BODILESS or self._scope["method"] == "HEAD"
-        if not sized and not any(name == b"content-length" for name, _ in headers):
+        if not sized:
             if http11:
                 self._chunked = True
                 head.append(b"transfer-encoding: chunked")

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import httptools
 
-from lading.server.exchange import WHOLE, Exchange
+from lading.server.exchange import READS, WHOLE, Exchange
 from lading.server.listening import Server
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -69,6 +69,10 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._alone = b""
+        """What has just come, if nothing was under way."""
+        self._found: dict[str, Any] | None = None
+        """What is in it, if it is one request of the kind that is remembered."""
 
     # -- called by the transport
 
@@ -115,6 +119,14 @@ class Connection(asyncio.Protocol):
         if self._lingering:
             self._discard(len(data))
             return
+        idle = self.exchange is None and self._arriving is None and not (self._waiting or self._in_head)
+        if idle and (found := self.server.heads.get(data)) is not None:
+            exchange = Exchange(self, self._scope(found), 0, expects=False, keep_alive=True)
+            exchange.complete = True
+            self._waiting.append(exchange)
+            self._advance()
+            return
+        self._alone = data if idle else b""
         while data and not self._lingering:
             data = self._raw_body(data) if self._raw_left else self._parse(data)
 
@@ -150,8 +162,7 @@ class Connection(asyncio.Protocol):
         upgrade = parser.should_upgrade()
         length, expects = self._framing(version, upgrade)
         raw_path, path, query = _target(self._url)
-        scope = {
-            **self._fixed,
+        found = {
             "http_version": version,
             "method": parser.get_method().decode("ascii"),
             "path": path,
@@ -159,8 +170,11 @@ class Connection(asyncio.Protocol):
             "query_string": query,
             "headers": self._headers,
         }
-        self._arriving = Exchange(self, scope, length, expects=expects, keep_alive=parser.should_keep_alive())
+        keep_alive = parser.should_keep_alive()
+        self._arriving = Exchange(self, self._scope(found), length, expects=expects, keep_alive=keep_alive)
         self._waiting.append(self._arriving)
+        if self._alone and keep_alive and not (expects or upgrade) and found["method"] in READS:
+            self._found = found
         if upgrade:
             # The parser takes what follows for another protocol; no other is spoken here, so it is the body.
             self._raw_left = length
@@ -177,6 +191,9 @@ class Connection(asyncio.Protocol):
         exchange, self._arriving = self._arriving, None
         if exchange is not None:
             exchange.feed_end()
+            if self._found is not None:
+                self.server.heads.put(self._alone, self._found)
+                self._found = None
 
     # -- called by the exchange
 
@@ -225,6 +242,9 @@ class Connection(asyncio.Protocol):
         self.transport.abort()
 
     # -- within
+
+    def _scope(self, found: dict[str, Any]) -> dict[str, Any]:
+        return {**self._fixed, **found, "headers": list(found["headers"])}
 
     def _advance(self) -> None:
         """Serve what waits, until a request takes its time."""
