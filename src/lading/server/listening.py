@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
+from lading.server.heads import Heads
+
 if TYPE_CHECKING:
     from lading.server.http1 import Connection
 
@@ -48,7 +50,7 @@ class Clock:
 
     def tick(self) -> None:
         self.now = time.monotonic()
-        self.date = f"date: {formatdate(time.time(), usegmt=True)}\r\n".encode("ascii")
+        self.date = f"date: {formatdate(time.time(), usegmt=True)}\r\n\r\n".encode("ascii")
 
 
 class Server:
@@ -58,6 +60,7 @@ class Server:
         self.application = application
         self.deadlines = deadlines or Deadlines()
         self.clock = Clock()
+        self.heads = Heads()
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.draining = False
