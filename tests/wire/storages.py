@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 
-from lading.registry.ports import Reader, Stat, Storage, Writer
+from lading.registry.ports import Objects, Reader, Stat, Storage, Writer
 
 _KEY = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
 ROOT = "/docker/registry/v2/"
@@ -52,6 +52,12 @@ class Watched:
         self._note("put", key)
         await self.inner.put(key, data, durable=durable)
 
+    async def put_all(self, *stages: Objects) -> None:
+        for objects in stages:
+            for key, data in objects.items():
+                self._note("put", key)
+                await self.inner.put_all({key: data})
+
     async def open(self, key: str, offset: int = 0) -> Reader:
         self._note("open", key)
         return await self.inner.open(key, offset)
@@ -93,16 +99,20 @@ class WatchedWriter:
     def size(self) -> int:
         return self._inner.size
 
-    async def write(self, chunks: Sequence[bytes]) -> None:
+    async def write(self, chunks: Sequence[bytes], also: Callable[[bytes], None] | None = None) -> None:
         self._storage._note("write", self._key)
-        await self._inner.write(chunks)
+        await self._inner.write(chunks, also)
 
     async def close(self) -> None:
         await self._inner.close()
 
-    async def commit(self, target: str | None = None) -> None:
+    async def commit(self, target: str | None = None, then: Objects | None = None) -> None:
         self._storage._note("commit", target or self._key)
+        if not then:
+            await self._inner.commit(target)
+            return
         await self._inner.commit(target)
+        await self._storage.put_all(then)
 
     async def cancel(self) -> None:
         await self._inner.cancel()

@@ -6,10 +6,13 @@ A driver for `Storage` is proven by the contract suite in `lading.testing.storag
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
+
+Objects = Mapping[str, bytes]
+"""Keys, and what is to lie there: links and manifests."""
 
 _KEY = re.compile(r"(?:/[A-Za-z0-9._-]+)+", re.ASCII)
 
@@ -112,8 +115,11 @@ class Writer(Protocol):
     size: int
     """Bytes under the key, those of earlier writers included, once all writes have returned."""
 
-    async def write(self, chunks: Sequence[bytes]) -> None:
-        """Append. On `StorageError` (`StorageFullError`, …) `size` tells how much was kept."""
+    async def write(self, chunks: Sequence[bytes], also: Callable[[bytes], None] | None = None) -> None:
+        """Append. On `StorageError` (`StorageFullError`, …) `size` tells how much was kept.
+
+        `also` is called with each chunk that was written, in their order, in the thread that writes them.
+        """
         ...
 
     async def close(self) -> None:
@@ -123,11 +129,12 @@ class Writer(Protocol):
         """
         ...
 
-    async def commit(self, target: str | None = None) -> None:
+    async def commit(self, target: str | None = None, then: Objects | None = None) -> None:
         """As `close`; and the object is complete and lies under `target`, if one is given.
 
-        Nobody else writes between the last write and the move. Raises `PathNotFoundError` where the key was
-        deleted meanwhile, `InvalidPathError` for the target; the latter leaves the writer as it was.
+        Once it is durable there, the objects of `then` are put. Nobody else writes between the last write and
+        the move. Raises `PathNotFoundError` where the key was deleted meanwhile, `InvalidPathError` for the target
+        or an object; the latter leaves the writer as it was.
         """
         ...
 
@@ -161,6 +168,14 @@ class Storage(Protocol):
         """Create or replace, all or nothing for every reader.
 
         On return the bytes survive a crash of the process, and a power cut too unless `durable` is false.
+        """
+        ...
+
+    async def put_all(self, *stages: Objects) -> None:
+        """As `put` for each object, durable on return; where there is the same already, it may be left.
+
+        They appear in their order, those of a later stage only when all of the stages before are durable. After an
+        error some may be there.
         """
         ...
 
@@ -208,6 +223,14 @@ class Storage(Protocol):
     async def redirect(self, key: str, method: str) -> str | None:
         """A URL where a client may GET or HEAD the object itself for a while, or None: serve it yourself."""
         ...
+
+
+async def found(storage: Storage, key: str) -> Stat | None:
+    """What is under the key, None if there is nothing."""
+    try:
+        return await storage.stat(key)
+    except PathNotFoundError:
+        return None
 
 
 def check_key(driver: str, key: str) -> str:
