@@ -74,6 +74,29 @@ async def test_another_process_takes_the_state_and_reads_no_data(watched: Watche
     assert (await first.blobs.size(NAME, name)) == 2 * SIZE + 1
 
 
+async def test_what_a_slow_client_has_sent_is_stored(
+    registry: Registry, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits neither for a full batch nor for the client: many of them would take much memory."""
+    monkeypatch.setattr(uploads, "BATCH_SECONDS", 0.01)
+    upload = await registry.uploads.start(NAME)
+    data = session_key("app", upload.id, "data")
+    seen = []
+
+    async def slow() -> AsyncIterator[bytes]:
+        for size in (300_000, 5, 70_000):
+            yield b"x" * size
+            expected = sum(seen) + size
+            async with asyncio.timeout(10):
+                while (await storage.stat(data)).size < expected:
+                    await asyncio.sleep(0.001)
+            seen.append(size)
+
+    upload = await registry.uploads.append(upload, Chunk(slow()))
+    assert (seen, upload.offset) == ([300_000, 5, 70_000], 370_005)
+    await registry.uploads.finish(upload, body(b"y"), Digest(digest(b"x" * 370_005 + b"y")))
+
+
 async def test_the_same_process_reads_nothing(registry: Registry, watched: Watched) -> None:
     upload = await registry.uploads.append(await registry.uploads.start(NAME), body(b"x" * 1000))
     watched.calls.clear()

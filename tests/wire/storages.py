@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 
-from lading.registry.ports import Objects, Reader, Stat, Storage, Writer
+from lading.registry.ports import Objects, PathNotFoundError, Reader, Stat, Storage, Writer
 
 _KEY = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
 ROOT = "/docker/registry/v2/"
@@ -106,13 +107,15 @@ class WatchedWriter:
     async def close(self) -> None:
         await self._inner.close()
 
-    async def commit(self, target: str | None = None, then: Objects | None = None) -> None:
+    async def commit(
+        self, target: str | None = None, then: Objects | None = None, remove: str | None = None
+    ) -> None:
         self._storage._note("commit", target or self._key)
-        if not then:
-            await self._inner.commit(target)
-            return
         await self._inner.commit(target)
-        await self._storage.put_all(then)
+        await self._storage.put_all(then or {})
+        if remove is not None:
+            with contextlib.suppress(PathNotFoundError):
+                await self._storage.delete(remove)
 
     async def cancel(self) -> None:
         await self._inner.cancel()

@@ -129,12 +129,15 @@ class Writer(Protocol):
         """
         ...
 
-    async def commit(self, target: str | None = None, then: Objects | None = None) -> None:
+    async def commit(
+        self, target: str | None = None, then: Objects | None = None, remove: str | None = None
+    ) -> None:
         """As `close`; and the object is complete and lies under `target`, if one is given.
 
-        Once it is durable there, the objects of `then` are put. Nobody else writes between the last write and
-        the move. Raises `PathNotFoundError` where the key was deleted meanwhile, `InvalidPathError` for the target
-        or an object; the latter leaves the writer as it was.
+        Once it is durable there, the objects of `then` are put, and after them what is left under `remove` is
+        deleted, if there is anything. Nobody else writes between the last write and the move. Raises
+        `PathNotFoundError` where the key was deleted meanwhile, `InvalidPathError` for what is no key; the latter
+        leaves the writer as it was.
         """
         ...
 

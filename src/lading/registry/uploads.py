@@ -150,10 +150,11 @@ class Uploads:
             if stored is not None and stored.size == writer.size:
                 await writer.cancel()
                 await self.blobs.link(upload.name, digest)
+                await self._discard(upload)
             else:
                 # Linked when the data is durable: a crash in between leaves only what garbage collection finds.
-                await writer.commit(target, self.blobs.link_of(upload.name, digest))
-        await self._discard(upload)
+                session = layout.upload(upload.name, upload.id)
+                await writer.commit(target, self.blobs.link_of(upload.name, digest), session)
 
     async def cancel(self, upload: Upload) -> None:
         await self._discard(upload)

@@ -254,15 +254,20 @@ class MemoryWriter:
         if not self._ended:
             self._end("closed")
 
-    async def commit(self, target: str | None = None, then: Objects | None = None) -> None:
+    async def commit(
+        self, target: str | None = None, then: Objects | None = None, remove: str | None = None
+    ) -> None:
         self._check_open()
-        for key in (target, *(then or {})):
+        for key in (target, remove, *(then or {})):
             if key is not None:
                 check_key(DRIVER, key)
         self._end("committed")
         if target is not None:
             await self._storage.move(self._key, target)
         await self._storage.put_all(then or {})
+        if remove is not None:
+            with contextlib.suppress(PathNotFoundError):
+                await self._storage.delete(remove)
 
     async def cancel(self) -> None:
         self._check_open()

@@ -277,8 +277,11 @@ class FileWriter:
         if not self._ended:
             await self._end("closed", self._sync)
 
-    async def commit(self, target: str | None = None, then: Objects | None = None) -> None:
+    async def commit(
+        self, target: str | None = None, then: Objects | None = None, remove: str | None = None
+    ) -> None:
         self._check_open()
+        removed = None if remove is None else self._root + check_key(DRIVER, remove)
         target_path = None if target is None else self._root + check_key(DRIVER, target)
         placed = [(self._root + check_key(DRIVER, key), data) for key, data in (then or {}).items()]
 
@@ -288,6 +291,9 @@ class FileWriter:
                 changes.put_all([placed])
             else:
                 changes.place(self._descriptor, self._path, target_path, placed)
+            if removed is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    changes.delete(removed)
 
         await self._end("committed", commit)
 

@@ -161,11 +161,14 @@ async def case_commit_and_then(t: Trial) -> None:
     """The objects follow what was committed, at once or where it is deleted meanwhile not at all."""
     key, target, link = t.key("uploads", "data"), t.key("blobs", "data"), t.key("links", "link")
     for place in (target, None):
+        await t.storage.put(t.key("uploads", "states", "one"), b"")
         writer = await t.storage.writer(key, append=False)
         await writer.write([b"content"])
-        await writer.commit(place, {link: str(place).encode()})
+        await writer.commit(place, {link: str(place).encode()}, None if place is None else t.key("uploads"))
         equal(await t.peer.get(place or key), b"content", "what was committed")
         equal(await t.peer.get(link), str(place).encode(), "the object that follows")
+        if place is not None:
+            await t.assert_missing(t.key("uploads"))
     writer = await t.storage.writer(key, append=False)
     await writer.write([b"content"])
     with t.refused(InvalidPathError, key="/a/../b"):
