@@ -121,7 +121,8 @@ class FilesystemStorage:
     async def put_all(self, *stages: Objects) -> None:
         placed = [[(self._path(key), data) for key, data in objects.items()] for objects in stages]
         with _StorageErrors(next((key for objects in stages for key in objects), "/")):
-            await self._in_thread(changes.put_all, placed)
+            # Whoever holds a directory around this lets go of it only when nothing changes any more.
+            await _to_the_end(self._threads, lambda: changes.put_all(placed))
 
     async def open(self, key: str, offset: int = 0) -> FileReader:
         if offset < 0:
@@ -345,13 +346,18 @@ class FileWriter:
             await self._in_thread(end)
 
     async def _in_thread(self, call: Callable[[], None]) -> None:
-        # A cancelled request must not run on while a thread still uses the descriptor: wait for it first.
-        future = asyncio.get_running_loop().run_in_executor(self._threads, call)
-        try:
-            await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            raise
+        # A cancelled request must not run on while a thread still uses the descriptor.
+        await _to_the_end(self._threads, call)
+
+
+async def _to_the_end(threads: ThreadPoolExecutor, call: Callable[[], None]) -> None:
+    """Call it in a thread. Who is cancelled meanwhile waits for it all the same."""
+    future = asyncio.get_running_loop().run_in_executor(threads, call)
+    try:
+        await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
 
 
 def _is_directory(status: os.stat_result) -> bool:
