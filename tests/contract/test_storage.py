@@ -37,6 +37,18 @@ async def test_contract_at_full_size(driver: str, case: Case, tmp_path: Path) ->
     await run(case, lambda: DRIVERS[driver](tmp_path), LARGE)
 
 
+async def test_filesystem_leaves_what_is_there(tmp_path: Path) -> None:
+    """Pushed again, nothing is written and no name changes; what differs is replaced."""
+    storage = FilesystemStorage(str(tmp_path))
+    await storage.put_all({"/same": b"content", "/longer": b"content", "/other": b"content"})
+    before = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
+    await storage.put_all({"/same": b"content", "/longer": b"content and more"}, {"/other": b"CONTENT"})
+    after = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
+    assert after.keys() == before.keys()
+    assert [name for name in before if before[name] == after[name]] == ["same"]
+    assert await storage.get("/longer") == b"content and more"
+
+
 async def test_memory_moves_directories() -> None:
     storage = MemoryStorage()
     await storage.put("/a/b/c", b"1")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from lading.registry.ports import Reader, Stat, Steps, Storage, Writer
+from lading.registry.ports import Objects, PathNotFoundError, Reader, Stat, Steps, Storage, Writer
 
 T = TypeVar("T")
 
@@ -54,6 +55,12 @@ class Watched:
     async def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         self._note("put", key)
         await self.inner.put(key, data, durable=durable)
+
+    async def put_all(self, *stages: Objects) -> None:
+        for objects in stages:
+            for key, data in objects.items():
+                self._note("put", key)
+                await self.inner.put_all({key: data})
 
     async def open(self, key: str, offset: int = 0) -> Reader:
         self._note("open", key)
@@ -111,16 +118,22 @@ class WatchedWriter:
     def size(self) -> int:
         return self._inner.size
 
-    async def write(self, chunks: Sequence[bytes]) -> None:
+    async def write(self, chunks: Sequence[bytes], also: Callable[[bytes], None] | None = None) -> None:
         self._storage._note("write", self._key)
-        await self._inner.write(chunks)
+        await self._inner.write(chunks, also)
 
     async def close(self) -> None:
         await self._inner.close()
 
-    async def commit(self, target: str | None = None) -> None:
+    async def commit(
+        self, target: str | None = None, then: Objects | None = None, remove: str | None = None
+    ) -> None:
         self._storage._note("commit", target or self._key)
         await self._inner.commit(target)
+        await self._storage.put_all(then or {})
+        if remove is not None:
+            with contextlib.suppress(PathNotFoundError):
+                await self._storage.delete(remove)
 
     async def cancel(self) -> None:
         await self._inner.cancel()

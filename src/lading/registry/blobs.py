@@ -8,7 +8,7 @@ from lading.oci import errors
 from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName
 from lading.registry import layout, links
-from lading.registry.ports import PathNotFoundError, Reader, Storage
+from lading.registry.ports import Objects, PathNotFoundError, Reader, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,13 @@ class Blobs:
         await self.size(name, digest)
         return await self.storage.redirect(data, method)
 
+    def link_of(self, name: RepositoryName, digest: Digest) -> Objects:
+        """What makes content visible in the repository, once it is stored."""
+        return {layout.layer_link(name, digest): links.content(digest)}
+
     async def link(self, name: RepositoryName, digest: Digest) -> None:
         """Make stored content visible in the repository."""
-        await links.write(self.storage, layout.layer_link(name, digest), digest)
+        await self.storage.put_all(self.link_of(name, digest))
 
     async def mount(self, target: RepositoryName, digest: Digest, source: RepositoryName | None) -> bool:
         """Link into `target` what `source`, or with None any repository, holds. False where it is not there."""

@@ -27,11 +27,11 @@ async def read(storage: Storage, key: str) -> Digest | None:
     A damaged link counts as none, so that the next push of the content repairs it.
     """
     try:
-        content = await storage.get(key)
+        found = await storage.get(key)
     except PathNotFoundError:
         return None
     try:
-        return Digest.parse(content.decode("ascii", "replace"))
+        return Digest.parse(found.decode("ascii", "replace"))
     except InvalidDigestError:
         log.warning("ignoring a damaged link file: %s", key)
         return None
@@ -56,8 +56,13 @@ async def follow(storage: Storage, key: str, digest: Digest, known: Known) -> Di
     return linked
 
 
-async def write(storage: Storage, key: str, digest: Digest, *, durable: bool = True) -> None:
-    await storage.put(key, digest.encode("ascii"), durable=durable)
+def content(digest: Digest) -> bytes:
+    """What a link to the digest holds."""
+    return digest.encode("ascii")
+
+
+async def write(storage: Storage, key: str, digest: Digest) -> None:
+    await storage.put_all({key: content(digest)})
 
 
 async def delete(storage: Storage, key: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
@@ -16,6 +16,9 @@ T = TypeVar("T")
 
 Steps = Generator[Sequence[str], Sequence[Sequence[str]], T]
 """What `Storage.explore` is asked to do. It touches nothing that others change: it may run in another thread."""
+
+Objects = Mapping[str, bytes]
+"""Keys, and what is to lie there: links and manifests."""
 
 _KEY = re.compile(r"(?:/[A-Za-z0-9._-]+)+", re.ASCII)
 
@@ -117,8 +120,11 @@ class Writer(Protocol):
     size: int
     """Bytes under the key, those of earlier writers included, once all writes have returned."""
 
-    async def write(self, chunks: Sequence[bytes]) -> None:
-        """Append. On `StorageError` (`StorageFullError`, …) `size` tells how much was kept."""
+    async def write(self, chunks: Sequence[bytes], also: Callable[[bytes], None] | None = None) -> None:
+        """Append. On `StorageError` (`StorageFullError`, …) `size` tells how much was kept.
+
+        `also` is called with each chunk that was written, in their order, in the thread that writes them.
+        """
         ...
 
     async def close(self) -> None:
@@ -128,11 +134,15 @@ class Writer(Protocol):
         """
         ...
 
-    async def commit(self, target: str | None = None) -> None:
+    async def commit(
+        self, target: str | None = None, then: Objects | None = None, remove: str | None = None
+    ) -> None:
         """As `close`; and the object is complete and lies under `target`, if one is given.
 
-        Nobody else writes between the last write and the move. Raises `PathNotFoundError` where the key was
-        deleted meanwhile, `InvalidPathError` for the target; the latter leaves the writer as it was.
+        Once it is durable there, the objects of `then` are put, and after them what is left under `remove` is
+        deleted, if there is anything. Nobody else writes between the last write and the move. Raises
+        `PathNotFoundError` where the key was deleted meanwhile, `InvalidPathError` for what is no key; the latter
+        leaves the writer as it was.
         """
         ...
 
@@ -166,6 +176,14 @@ class Storage(Protocol):
         """Create or replace, all or nothing for every reader.
 
         On return the bytes survive a crash of the process, and a power cut too unless `durable` is false.
+        """
+        ...
+
+    async def put_all(self, *stages: Objects) -> None:
+        """As `put` for each object, durable on return; where there is the same already, it may be left.
+
+        They appear in their order, those of a later stage only when all of the stages before are durable. After an
+        error some may be there.
         """
         ...
 
@@ -225,6 +243,14 @@ class Storage(Protocol):
     async def redirect(self, key: str, method: str) -> str | None:
         """A URL where a client may GET or HEAD the object itself for a while, or None: serve it yourself."""
         ...
+
+
+async def found(storage: Storage, key: str) -> Stat | None:
+    """What is under the key, None if there is nothing."""
+    try:
+        return await storage.stat(key)
+    except PathNotFoundError:
+        return None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -21,9 +21,6 @@ class Referrers:
 
     storage: Storage
 
-    async def add(self, name: RepositoryName, subject: Digest, digest: Digest) -> None:
-        await links.write(self.storage, layout.referrer_link(name, subject, digest), digest)
-
     async def remove(self, name: RepositoryName, subject: Digest, digest: Digest) -> None:
         await links.delete(self.storage, layout.referrer_link(name, subject, digest))
 

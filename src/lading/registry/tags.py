@@ -29,12 +29,12 @@ class Tags:
             raise errors.MANIFEST_UNKNOWN(detail=f"unknown tag={tag}")
         return digest
 
-    async def put(self, name: RepositoryName, tag: Tag, digest: Digest) -> None:
-        """Point the tag to a stored manifest; the last of concurrent writers wins."""
-        await links.write(self.storage, layout.tag_link(name, tag), digest)
+    async def note(self, name: RepositoryName, tag: Tag, digest: Digest) -> None:
+        """Add to the history of a tag that has been pointed to the digest. Never fails."""
         # The tag has moved: its history, which only garbage collection reads, is no reason to say otherwise.
         try:
-            await links.write(self.storage, layout.tag_history_link(name, tag, digest), digest, durable=False)
+            key = layout.tag_history_link(name, tag, digest)
+            await self.storage.put(key, links.content(digest), durable=False)
         except StorageError as error:
             log.warning("cannot note the history of tag %s of %s: %s", tag, name, error)
 

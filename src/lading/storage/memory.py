@@ -10,14 +10,16 @@ import asyncio
 import bisect
 import contextlib
 import heapq
+import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from lading.registry.ports import (
     BusyError,
     InvalidOffsetError,
+    Objects,
     PathNotFoundError,
     Stat,
     Steps,
@@ -82,6 +84,13 @@ class MemoryStorage:
         created = _Object(time.time())
         created.append(data)
         self._place(key, created)
+
+    async def put_all(self, *stages: Objects) -> None:
+        for key in itertools.chain(*stages):
+            check_key(DRIVER, key)
+        for objects in stages:
+            for key, data in objects.items():
+                await self.put(key, data)
 
     async def open(self, key: str, offset: int = 0) -> MemoryReader:
         if offset < 0:
@@ -257,10 +266,12 @@ class MemoryWriter:
         self._ended = ""
         target.held = True
 
-    async def write(self, chunks: Sequence[bytes]) -> None:
+    async def write(self, chunks: Sequence[bytes], also: Callable[[bytes], None] | None = None) -> None:
         self._check_open()
         for chunk in chunks:
             self._object.append(chunk)
+            if also is not None:
+                also(chunk)
         self._object.modified = time.time()
         self.size = self._object.size
 
@@ -268,13 +279,20 @@ class MemoryWriter:
         if not self._ended:
             self._end("closed")
 
-    async def commit(self, target: str | None = None) -> None:
+    async def commit(
+        self, target: str | None = None, then: Objects | None = None, remove: str | None = None
+    ) -> None:
         self._check_open()
-        if target is not None:
-            check_key(DRIVER, target)
+        for key in (target, remove, *(then or {})):
+            if key is not None:
+                check_key(DRIVER, key)
         self._end("committed")
         if target is not None:
             await self._storage.move(self._key, target)
+        await self._storage.put_all(then or {})
+        if remove is not None:
+            with contextlib.suppress(PathNotFoundError):
+                await self._storage.delete(remove)
 
     async def cancel(self) -> None:
         self._check_open()
