@@ -7,11 +7,11 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from tests.servers.process import STOP_SECONDS, Program, Registry, lading
+from tests.servers.process import STOP_SECONDS, Registry, lading
+from tests.servers.serving import Serving
 
 T = TypeVar("T")
 
@@ -29,21 +29,10 @@ def eventually(ask: Callable[[], T | None], what: str, seconds: float = 30.0) ->
         time.sleep(POLL_SECONDS)
 
 
-@dataclass(frozen=True)
-class Workers(Program):
-    """Lading with several processes that serve requests."""
-
-    count: int = 1
-
-    def serve(self, config: Path) -> list[str]:
-        return [*super().serve(config), "--workers", str(self.count)]
-
-
 class Node(Registry):
-    def __init__(self, folder: Path, root: Path, workers: int = 1, extra: Mapping[str, Any] | None = None) -> None:
-        self.workers = workers
-        program = lading()
-        super().__init__(Workers(program.name, program.executable, workers), folder, root, extra or {})
+    def __init__(self, folder: Path, root: Path, serving: Serving, extra: Mapping[str, Any] | None = None) -> None:
+        self.workers = serving.workers
+        super().__init__(lading(serving), folder, root, extra or {})
 
     def child_ids(self) -> list[int]:
         """The processes that serve requests or keep house: children of the one that was started."""
@@ -97,10 +86,15 @@ class Node(Registry):
 
 
 class StartNode(Protocol):
-    """Starts a Lading. `root` is its storage directory (default: a new one)."""
+    """Starts a Lading. `root` is its storage directory (default: a new one); `serving` is more than `workers`."""
 
     def __call__(
-        self, *, workers: int = 1, root: Path | None = None, extra: Mapping[str, Any] | None = None
+        self,
+        *,
+        workers: int = 1,
+        root: Path | None = None,
+        extra: Mapping[str, Any] | None = None,
+        serving: Serving | None = None,
     ) -> Node: ...
 
 
@@ -108,9 +102,15 @@ class StartNode(Protocol):
 def nodes(folder: Path) -> Iterator[StartNode]:
     started: list[Node] = []
 
-    def start(*, workers: int = 1, root: Path | None = None, extra: Mapping[str, Any] | None = None) -> Node:
+    def start(
+        *,
+        workers: int = 1,
+        root: Path | None = None,
+        extra: Mapping[str, Any] | None = None,
+        serving: Serving | None = None,
+    ) -> Node:
         place = folder / f"node-{len(started)}"
-        node = Node(place, root or place / "data", workers, extra)
+        node = Node(place, root or place / "data", serving or Serving(f"{workers}-workers", workers), extra)
         started.append(node)
         node.wait_until_ready()
         return node
