@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from tests.faults.wire import Wire
 from tests.servers.process import STOP_SECONDS, Registry, lading
 from tests.servers.serving import Serving
 
@@ -38,10 +41,41 @@ class Node(Registry):
         """The processes that serve requests or keep house: children of the one that was started."""
         return sorted(pid for pid, found in _processes().items() if found.parent == self._process.pid)
 
+    def process_ids(self) -> list[int]:
+        """All processes of the registry: the one that was started and whatever it has started in turn."""
+        everything = _processes()
+        found = [self._process.pid] if self._process.pid in everything else []
+        for pid in found:
+            found += sorted(child for child, its in everything.items() if its.parent == pid)
+        return found
+
+    def worker_ids(self) -> list[int]:
+        """The processes that serve requests: they hold a listening socket, and have no children."""
+        everything = _processes()
+        parents = {its.parent for its in everything.values()}
+        listening = _listening(self.port)
+        return [
+            pid
+            for pid in self.process_ids()
+            if pid not in parents and any(_holds(pid, f"socket:[{inode}]") for inode in listening)
+        ]
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the process that was started, as an operator sends it."""
+        self._process.send_signal(number)
+
+    def wait_for_end(self, seconds: float) -> int:
+        """The exit status; fails if the registry runs on for longer."""
+        return self._process.wait(seconds)
+
+    def descriptors(self) -> dict[int, int]:
+        """How many files, sockets and pipes each worker has open."""
+        return {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in self.worker_ids()}
+
     def memory(self) -> dict[int, int]:
         """Bytes that belong to each process alone: resident, less the pages of files and shared memory."""
         found = {}
-        for pid in [self._process.pid, *self.child_ids()]:
+        for pid in self.process_ids():
             with contextlib.suppress(OSError):
                 _, resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[:3]
                 found[pid] = (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
@@ -76,13 +110,41 @@ class Node(Registry):
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[1].endswith(f":{self.port:04X}") and fields[2].endswith(f":{port:04X}"):
-                holders = [pid for pid in self.child_ids() if _holds(pid, f"socket:[{fields[9]}]")]
+                holders = [pid for pid in self.worker_ids() if _holds(pid, f"socket:[{fields[9]}]")]
                 return holders[0] if holders else None
         return None
 
     @property
+    def pid(self) -> int:
+        """Of the process that was started."""
+        return self._process.pid
+
+    @property
     def port(self) -> int:
         return int(self.host.rpartition(":")[2])
+
+
+@contextlib.contextmanager
+def one_connection_to_each_worker(node: Node) -> Iterator[Callable[[], Wire]]:
+    """Gives the connections in turn."""
+    opened: list[Wire] = []
+    by_worker: dict[int, Wire] = {}
+
+    def connect() -> bool:
+        wire = Wire(node.host)
+        opened.append(wire)
+        wire.exchange("GET", "/v2/").expect(200)
+        worker = eventually(lambda: node.worker_of(wire.socket), "a worker has accepted")
+        by_worker.setdefault(worker, wire)
+        return len(by_worker) == node.workers
+
+    try:
+        eventually(connect, "every worker has a connection")
+        turns = itertools.cycle(by_worker.values())
+        yield lambda: next(turns)
+    finally:
+        for wire in opened:
+            wire.socket.close()
 
 
 class StartNode(Protocol):
@@ -139,6 +201,13 @@ def _processes() -> dict[int, _Process]:
                 if state not in {"Z", "X"}:
                     found[int(entry)] = _Process(int(parent), int(group))
     return found
+
+
+def _listening(port: int) -> list[str]:
+    """The inodes of the sockets that listen on a port of 127.0.0.1."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    table = [line.split() for line in lines]
+    return [fields[9] for fields in table if fields[1].endswith(f":{port:04X}") and fields[3] == "0A"]
 
 
 def _holds(pid: int, what: str) -> bool:

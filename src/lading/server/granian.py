@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+import multiprocessing
+import os
+import signal
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +45,8 @@ def workers(load: Callable[[], Application], listener: Listener, count: int) -> 
         raise ServerError(f"http.tls: cannot listen on {listener}: {error}") from error
 
     def work() -> int:
+        # A worker inherits a handler that would swallow the signal to stop until it has set up its own.
+        os.register_at_fork(after_in_child=functools.partial(signal.signal, signal.SIGTERM, signal.SIG_DFL))
         server(target_loader=functools.partial(_load, load), wrap_loader=False)
         return 0
 
@@ -50,7 +55,9 @@ def workers(load: Callable[[], Application], listener: Listener, count: int) -> 
 
 def _load(load: Callable[[], Application]) -> Application:
     """Runs in each of Granian's workers."""
-    end_with_parent()
+    # The process above them drains them before it ends; without it nobody would, nor limit the time they take.
+    parent = multiprocessing.parent_process()
+    end_with_parent(parent.pid if parent and parent.pid else os.getppid(), signal.SIGKILL)
     return load()
 
 
@@ -64,7 +71,8 @@ def _server(listener: Listener, count: int) -> Callable[..., None]:
         workers=count,
         respawn_failed_workers=True,
         respawn_interval=0.1,
-        workers_kill_timeout=max(1, math.ceil(listener.drain)),
+        # Later than the parent, who knows of requests that are cut off and says so by the exit status.
+        workers_kill_timeout=math.ceil(listener.drain) + 2,
         http=HTTPModes.auto if listener.http2 else HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),
         websockets=False,
