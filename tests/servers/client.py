@@ -76,7 +76,7 @@ class Client:
         """`target` goes out as it is. A body of several pieces is sent with chunked transfer encoding."""
         connection = self.connect()
         try:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
                 connection.request(method, target, body=body, headers=dict(headers or {}))
             if connection.sock is None:
                 raise ConnectionResetError("the server was gone before it could be asked")
