@@ -53,35 +53,31 @@ class Http2:
     ) -> tuple[int, Headers, bytes]:
         """The status, the headers and the body of the answer."""
         stream = self.open(method, target, authority, headers, end=not body)
-        if body:
-            assert len(body) <= self.connection.local_flow_control_window(stream)
-            size = self.connection.max_outbound_frame_size
-            for start in range(0, len(body), size):
-                self.connection.send_data(stream, body[start : start + size])
-            self.connection.end_stream(stream)
-            self.flush()
-        return self._answer(stream)
+        answer = _Arriving(stream)
+        self._send_body(stream, body, answer)
+        while not answer.complete:
+            self._receive(answer)
+        return answer.status, answer.headers, bytes(answer.body)
 
-    def _answer(self, stream: int) -> tuple[int, Headers, bytes]:
-        head: Headers = []
-        received = bytearray()
-        while True:
-            for event in self.events():
-                if isinstance(event, h2.events.ResponseReceived) and event.stream_id == stream:
-                    head = [(str(name), str(value)) for name, value in event.headers or []]
-                elif isinstance(event, h2.events.DataReceived) and event.stream_id == stream:
-                    received += event.data or b""
-                    self.connection.acknowledge_received_data(event.flow_controlled_length or 0, stream)
-                elif isinstance(event, h2.events.StreamReset) and event.stream_id == stream and not head:
-                    raise ConnectionResetError(f"the stream was reset: {event.error_code}")
-                if isinstance(event, h2.events.StreamEnded | h2.events.StreamReset) and event.stream_id == stream:
-                    self.flush()
-                    return (
-                        int(dict(head)[":status"]),
-                        [each for each in head if each[0] != ":status"],
-                        bytes(received),
-                    )
+    def _send_body(self, stream: int, body: bytes, answer: _Arriving) -> None:
+        """As the server's windows allow; not to the end if it answers first."""
+        left = memoryview(body)
+        while left and not answer.complete:
+            window = self.connection.local_flow_control_window(stream)
+            size = min(window, self.connection.max_outbound_frame_size, len(left))
+            if size == 0:
+                self._receive(answer)
+                continue
+            self.connection.send_data(stream, bytes(left[:size]), end_stream=size == len(left))
+            left = left[size:]
             self.flush()
+
+    def _receive(self, answer: _Arriving) -> None:
+        for event in self.events():
+            answer.take(event)
+            if isinstance(event, h2.events.DataReceived) and event.flow_controlled_length:
+                self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        self.flush()
 
     def events(self) -> list[h2.events.Event]:
         """What the server says next. Raises ConnectionResetError when it has closed."""
@@ -89,3 +85,30 @@ class Http2:
         if not data:
             raise ConnectionResetError("the server has closed the connection")
         return list(self.connection.receive_data(data))
+
+
+class _Arriving:
+    """The answer on one stream."""
+
+    def __init__(self, stream: int) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self.body = bytearray()
+        self.complete = False
+        self._stream = stream
+
+    def take(self, event: h2.events.Event) -> None:
+        if getattr(event, "stream_id", None) != self._stream:
+            return
+        if isinstance(event, h2.events.ResponseReceived):
+            lines = [(str(name), str(value)) for name, value in event.headers or []]
+            self.status = int(dict(lines)[":status"])
+            self.headers = [line for line in lines if line[0] != ":status"]
+        elif isinstance(event, h2.events.DataReceived):
+            self.body += event.data or b""
+        elif isinstance(event, h2.events.StreamReset):
+            if not self.status:
+                raise ConnectionResetError(f"the stream was reset: {event.error_code}")
+            self.complete = True
+        elif isinstance(event, h2.events.StreamEnded):
+            self.complete = True

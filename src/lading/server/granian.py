@@ -15,7 +15,7 @@ from typing import Any
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.errors import ConfigurationError as GranianError
-from granian.http import HTTP1Settings
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 
 from lading.server import tls
@@ -25,6 +25,13 @@ from lading.server.processes import end_with_parent
 
 HEAD_SECONDS = 30
 """A client has so long to send the head of a request."""
+
+HEAD_BYTES = 64 * 1024
+"""Request line and header fields together, of a request in HTTP/2; Granian would take 16 MiB."""
+
+PING_SECONDS = 60
+PONG_SECONDS = 20
+"""A connection in HTTP/2 is asked so often for a sign of life, and closed without one in so long."""
 
 _LOGGING: dict[str, Any] = {
     "formatters": {},
@@ -75,6 +82,9 @@ def _server(listener: Listener, count: int) -> Callable[..., None]:
         workers_kill_timeout=math.ceil(listener.drain) + 2,
         http=HTTPModes.auto if listener.http2 else HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),
+        http2_settings=HTTP2Settings(
+            keep_alive_interval=PING_SECONDS * 1000, keep_alive_timeout=PONG_SECONDS, max_headers_size=HEAD_BYTES
+        ),
         websockets=False,
         backlog=BACKLOG,
         log_level=LogLevels.warning,
