@@ -13,6 +13,9 @@ import pytest
 
 RUN_SECONDS = 90.0
 
+_PLAIN_HTTP = {"--plain-http", "--to-plain-http", "--from-plain-http", "--allow-http-registry"}
+"""Options of several clients, that no registry with a certificate needs."""
+
 _FROM_DEBIAN = {"skopeo", "podman", "buildah", "umoci"}
 
 
@@ -45,9 +48,11 @@ def _missing(name: str) -> NoReturn:
 class Peer:
     """A client program. Nothing of the user's own configuration reaches it, and nothing of it stays behind."""
 
-    def __init__(self, path: str, home: Path) -> None:
+    def __init__(self, path: str, home: Path, authority: Path | None = None) -> None:
+        """With an `authority` it trusts what that has signed, and options for plain HTTP are left out."""
         home.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._encrypted = authority is not None
         self._environment = {
             "PATH": f"{Path(path).parent}:{os.environ.get('PATH', os.defpath)}",
             "HOME": str(home),
@@ -55,6 +60,8 @@ class Peer:
             "XDG_RUNTIME_DIR": str(home),
             "LANG": "C.UTF-8",
         }
+        if authority is not None:
+            self._environment["SSL_CERT_FILE"] = str(authority)
 
     def __call__(
         self,
@@ -96,8 +103,9 @@ class Peer:
         given: str | None,
         environment: Mapping[str, str] | None,
     ) -> subprocess.CompletedProcess[str]:
+        left_out = _PLAIN_HTTP if self._encrypted else set()
         return subprocess.run(
-            [self._path, *map(str, arguments)],
+            [self._path, *(str(each) for each in arguments if each not in left_out)],
             cwd=folder,
             input=given,
             stdin=subprocess.DEVNULL if given is None else None,

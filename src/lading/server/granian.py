@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+import multiprocessing
+import os
+import signal
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.errors import ConfigurationError as GranianError
-from granian.http import HTTP1Settings
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 
 from lading.server import tls
@@ -22,6 +25,13 @@ from lading.server.processes import end_with_parent
 
 HEAD_SECONDS = 30
 """A client has so long to send the head of a request."""
+
+HEAD_BYTES = 64 * 1024
+"""Request line and header fields together, of a request in HTTP/2; Granian would take 16 MiB."""
+
+PING_SECONDS = 60
+PONG_SECONDS = 20
+"""A connection in HTTP/2 is asked so often for a sign of life, and closed without one in so long."""
 
 _LOGGING: dict[str, Any] = {
     "formatters": {},
@@ -42,6 +52,8 @@ def workers(load: Callable[[], Application], listener: Listener, count: int) -> 
         raise ServerError(f"http.tls: cannot listen on {listener}: {error}") from error
 
     def work() -> int:
+        # A worker inherits a handler that would swallow the signal to stop until it has set up its own.
+        os.register_at_fork(after_in_child=functools.partial(signal.signal, signal.SIGTERM, signal.SIG_DFL))
         server(target_loader=functools.partial(_load, load), wrap_loader=False)
         return 0
 
@@ -50,7 +62,9 @@ def workers(load: Callable[[], Application], listener: Listener, count: int) -> 
 
 def _load(load: Callable[[], Application]) -> Application:
     """Runs in each of Granian's workers."""
-    end_with_parent()
+    # The process above them drains them before it ends; without it nobody would, nor limit the time they take.
+    parent = multiprocessing.parent_process()
+    end_with_parent(parent.pid if parent and parent.pid else os.getppid(), signal.SIGKILL)
     return load()
 
 
@@ -64,9 +78,13 @@ def _server(listener: Listener, count: int) -> Callable[..., None]:
         workers=count,
         respawn_failed_workers=True,
         respawn_interval=0.1,
-        workers_kill_timeout=max(1, math.ceil(listener.drain)),
+        # Later than the parent, who knows of requests that are cut off and says so by the exit status.
+        workers_kill_timeout=math.ceil(listener.drain) + 2,
         http=HTTPModes.auto if listener.http2 else HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),
+        http2_settings=HTTP2Settings(
+            keep_alive_interval=PING_SECONDS * 1000, keep_alive_timeout=PONG_SECONDS, max_headers_size=HEAD_BYTES
+        ),
         websockets=False,
         backlog=BACKLOG,
         log_level=LogLevels.warning,

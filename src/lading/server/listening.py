@@ -32,8 +32,9 @@ CUT_SECONDS = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """In seconds. `head` is for sending a request's head, `idle` for the next request on a connection, `stalled`
-    for a client that reads nothing of its answer. A body that stalls is the application's to judge."""
+    """In seconds. `head` is for sending a request's head, and for the TLS handshake; `idle` for the next request
+    on a connection; `stalled` for a client that reads nothing of its answer. A body that stalls is the
+    application's to judge."""
 
     head: float = 30.0
     idle: float = 120.0
@@ -75,7 +76,13 @@ class Server:
     ) -> bool:
         """Serve until `stop`; then requests under way have `drain` seconds. Returns whether all finished."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: connection(self), sock=listening, ssl=tls, backlog=BACKLOG)
+        server = await loop.create_server(
+            lambda: connection(self),
+            sock=listening,
+            ssl=tls,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=self.deadlines.head if tls else None,
+        )
         sweeping = asyncio.create_task(self._sweep())
         await stop.wait()
         server.close()
