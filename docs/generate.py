@@ -13,14 +13,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
-
-from pydantic import AliasChoices
-from pydantic.fields import FieldInfo
+from typing import Any, Literal, get_args, get_origin
 
 from lading.config.load import PARAMETERS, parse
 from lading.config.models.configuration import Configuration
-from lading.config.models.values import Section, Segment
+from lading.config.models.section import Option, Section, Segment, bare, options_of
 from lading.config.options import CONTROLLERS, DRIVERS
 from lading.config.scalars import format_duration
 from lading.config.schema import STORAGE_SECTIONS
@@ -276,16 +273,16 @@ class Key:
 
 def all_keys() -> Iterator[Key]:
     """Every key of the file, in the order of the models."""
-    for name, info in Configuration.model_fields.items():
-        if name == "storage":
+    for option in options_of(Configuration):
+        if option.name == "storage":
             yield from _drivers()
             for section, model in STORAGE_SECTIONS.items():
                 yield from _section(model, f"storage.{section}.")
-        elif name == "auth":
+        elif option.name == "auth":
             yield Key("auth", "text or map", "`none`")
             yield from (Key(f"auth.{controller}", "map", "") for controller in CONTROLLERS)
         else:
-            yield from _field(name, info, "")
+            yield from _field(option, "")
 
 
 def segments() -> Iterator[tuple[str, str]]:
@@ -321,44 +318,29 @@ def _drivers() -> Iterator[Key]:
 
 
 def _section(model: type[Section], prefix: str) -> Iterator[Key]:
-    for name, info in model.model_fields.items():
-        yield from _field(name, info, prefix)
+    for option in options_of(model):
+        yield from _field(option, prefix)
 
 
-def _field(name: str, info: FieldInfo, prefix: str) -> Iterator[Key]:
-    first, *older = _names(name, info)
-    path = prefix + first
-    annotation = _bare(info.annotation)
-    inner, suffix = _innermost(annotation)
+def _field(option: Option, prefix: str) -> Iterator[Key]:
+    path = prefix + option.key
+    inner, suffix = _innermost(option.annotation)
     if isinstance(inner, type) and issubclass(inner, Section):
         yield from _section(inner, f"{path}{suffix}.")
         return
     words = tuple(map(str, get_args(inner))) if get_origin(inner) is Literal else ()
-    yield Key(path, _type(annotation, secret=not info.repr), _default(info), words, tuple(older))
-
-
-def _names(name: str, info: FieldInfo) -> list[str]:
-    if isinstance(info.validation_alias, AliasChoices):
-        return [str(choice) for choice in info.validation_alias.choices]
-    return [info.alias or name]
-
-
-def _bare(annotation: Any) -> Any:
-    if get_origin(annotation) is Annotated:
-        return _bare(get_args(annotation)[0])
-    optional = [argument for argument in get_args(annotation) if argument is not type(None)]
-    is_optional = len(optional) == 1 and len(get_args(annotation)) == 2 and get_origin(annotation) is not dict
-    return _bare(optional[0]) if is_optional else annotation
+    type_name = _type(option.annotation, secret=option.hidden)
+    yield Key(path, type_name, _default(option), words, option.keys[1:])
 
 
 def _innermost(annotation: Any) -> tuple[Any, str]:
     """What lists and maps are made of, and how that is written behind a key."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is list:
-        inner, suffix = _innermost(_bare(arguments[0]))
+        inner, suffix = _innermost(bare(arguments[0])[0])
         return inner, f"[]{suffix}"
     if origin is dict:
-        inner, suffix = _innermost(_bare(arguments[1]))
+        inner, suffix = _innermost(bare(arguments[1])[0])
         return inner, f".<name>{suffix}"
     return annotation, ""
 
@@ -368,19 +350,19 @@ def _type(annotation: Any, *, secret: bool) -> str:
     if origin is Literal:
         return "text"
     if origin is list:
-        return f"list of {_type(_bare(arguments[0]), secret=False)}"
+        return f"list of {_type(bare(arguments[0])[0], secret=False)}"
     if origin is dict:
-        inner = _type(_bare(arguments[1]), secret=False)
+        inner = _type(bare(arguments[1])[0], secret=False)
         return "map" if inner == "anything" else f"map to {inner}"
     if annotation is Any:
         return "anything"
     return _WORDS[annotation] + (" (secret)" if secret and annotation is str else "")
 
 
-def _default(info: FieldInfo) -> str:
-    if info.is_required():
+def _default(option: Option) -> str:
+    if option.required:
         return "required"
-    value = info.get_default(call_default_factory=True, validated_data={})
+    value = option.make_default()
     if value is None or value in ("", [], {}):
         return ""
     if isinstance(value, bool):
@@ -391,10 +373,10 @@ def _default(info: FieldInfo) -> str:
 
 
 def _segments(model: type[Section], prefix: str) -> Iterator[tuple[str, str]]:
-    for name, info in model.model_fields.items():
-        path = prefix + _names(name, info)[0]
-        inner, suffix = _innermost(_bare(info.annotation))
-        yield from ((path, mark) for mark in info.metadata if isinstance(mark, Segment))
+    for option in options_of(model):
+        path = prefix + option.key
+        inner, suffix = _innermost(option.annotation)
+        yield from ((path, mark) for mark in option.marks if isinstance(mark, Segment))
         if isinstance(inner, type) and issubclass(inner, Section):
             yield from _segments(inner, f"{path}{suffix}.")
 

@@ -38,7 +38,7 @@ class BuildError(Exception):
 
 
 def _filesystem(configuration: Configuration) -> Storage:
-    parameters = FilesystemParameters.model_validate(configuration.storage.parameters)
+    parameters = FilesystemParameters.of(configuration.storage.parameters)
     root = parameters.rootdirectory
     if "\0" in root or (os.path.lexists(root) and not os.path.isdir(root)):
         raise BuildError(f"storage.filesystem.rootdirectory: {root!r} is not a directory")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
-
-from lading.config.models.values import Duration, Flag, Lists, Secret, Section, Text, one_of
+from lading.config.models.section import Problem, Section, Then, option
+from lading.config.models.values import Duration, Flag, Lists, Secret, Text, one_of
 
 _CBC = ["AES_128_CBC_SHA", "AES_256_CBC_SHA"]
 _GCM = ["AES_128_GCM_SHA256", "AES_256_GCM_SHA384"]
@@ -62,7 +62,7 @@ class LetsEncrypt(Section):
 
     cachefile: Text = ""
     email: Text = ""
-    hosts: list[Text] = Field(default_factory=list)
+    hosts: list[Text] = option(factory=list)
     directoryurl: Text = ""
 
 
@@ -71,36 +71,29 @@ class Tls(Section):
 
     certificate: Text = ""
     key: Text = ""
-    clientcas: list[Text] = Field(default_factory=list)
+    clientcas: list[Text] = option(factory=list)
     clientauth: Annotated[ClientAuth, one_of(ClientAuth, _UNKNOWN_CLIENT_AUTH)] = "require-and-verify-client-cert"
     """Of no effect without `clientcas`."""
     minimumtls: Annotated[
         MinimumTls, one_of(MinimumTls, f"{_UNKNOWN_MINIMUM} (allowed: tls1.2, tls1.3)", empty="tls1.2")
     ] = "tls1.2"
-    ciphersuites: list[Text] = Field(default_factory=list)
+    ciphersuites: list[Text] = option(factory=list)
     """Names known to Go, unchecked with a minimum of TLS 1.3, where they cannot be chosen."""
-    letsencrypt: LetsEncrypt = Field(default_factory=LetsEncrypt)
+    letsencrypt: LetsEncrypt = option(factory=LetsEncrypt)
 
     @property
     def enabled(self) -> bool:
         return bool(self.certificate or self.letsencrypt.cachefile)
 
-    @field_validator("ciphersuites")
-    @classmethod
-    def _known_suites(cls, suites: list[str], info: ValidationInfo) -> list[str]:
-        unknown = [suite for suite in suites if suite not in CIPHER_SUITES]
-        if unknown and info.data.get("minimumtls") != "tls1.3":
-            complaints = (f"unknown TLS cipher suite '{x}' specified for http.tls.cipherSuites" for x in unknown)
-            raise ValueError("; ".join(complaints))
-        return suites
-
-    @model_validator(mode="after")
-    def _one_source_of_certificates(self) -> Tls:
+    def complaints(self) -> Iterator[Problem]:
+        for index, suite in enumerate(self.ciphersuites if self.minimumtls != "tls1.3" else ()):
+            if suite not in CIPHER_SUITES:
+                what = f"unknown TLS cipher suite '{suite}' specified for http.tls.cipherSuites"
+                yield ("ciphersuites", index), f"{what} (allowed: {', '.join(sorted(CIPHER_SUITES))})"
         if self.certificate and self.letsencrypt.cachefile:
-            raise ValueError("cannot specify both certificate and Let's Encrypt")
+            yield (), "cannot specify both certificate and Let's Encrypt"
         if self.certificate and not self.key:
-            raise ValueError("certificate is set, but not its key")
-        return self
+            yield (), "certificate is set, but not its key"
 
 
 class Prometheus(Section):
@@ -112,7 +105,7 @@ class Debug(Section):
     """The debug listener; it is there when it has an address."""
 
     addr: Text = ""
-    prometheus: Prometheus = Field(default_factory=Prometheus)
+    prometheus: Prometheus = option(factory=Prometheus)
 
 
 class Http2(Section):
@@ -128,20 +121,20 @@ class Http(Section):
 
     net: Annotated[Net, one_of(Net, "unknown address type <x> (allowed: tcp, unix)", empty="tcp")] = "tcp"
     addr: Text = ""
-    host: Annotated[Text, AfterValidator(_check_host)] = ""
-    prefix: Annotated[Text, AfterValidator(_check_prefix)] = ""
+    host: Annotated[Text, Then(_check_host)] = ""
+    prefix: Annotated[Text, Then(_check_prefix)] = ""
     secret: Secret = ""
     relativeurls: Flag = False
     draintimeout: Duration = 0.0
-    tls: Tls = Field(default_factory=Tls)
-    headers: Lists[Text] = Field(default_factory=dict)
-    debug: Debug = Field(default_factory=Debug)
-    http2: Http2 = Field(default_factory=Http2)
-    h2c: H2c = Field(default_factory=H2c)
+    tls: Tls = option(factory=Tls)
+    headers: Lists[Text] = option(factory=dict)
+    debug: Debug = option(factory=Debug)
+    http2: Http2 = option(factory=Http2)
+    h2c: H2c = option(factory=H2c)
 
-    @field_validator("addr")
-    @classmethod
-    def _host_and_port(cls, addr: str, info: ValidationInfo) -> str:
-        if addr and info.data.get("net") == "tcp":
-            split_address(addr)
-        return addr
+    def complaints(self) -> Iterator[Problem]:
+        if self.addr and self.net == "tcp":
+            try:
+                split_address(self.addr)
+            except ValueError as error:
+                yield ("addr",), str(error)
