@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.config.reading import attempt, loaded, problems, read, stored
+from tests.config.reading import attempt, loaded, problems, read, stored, warnings, without_columns
 
 from lading.config.dump import to_yaml
 from lading.config.load import Loaded, load, parse
@@ -48,7 +48,7 @@ class TestVersion:
         ],
     )
     def test_refused(self, text, line):
-        assert raised(text).problems == [line]
+        assert without_columns(raised(text).problems) == [line]
 
     @pytest.mark.parametrize("version", ["0.1", "'0.1'", '"0.1"'])
     def test_accepted(self, version):
@@ -97,6 +97,27 @@ class TestSources:
         assert "cannot be read" in line
         assert line.endswith(reason)
         assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("version: 0.1\nhttp:\n  net: udp", "3:8: http.net"),
+        ("version: 0.1\nhttp: {net:\n   udp}", "2:8: http.net"),
+        ("version: 0.1\nstorage: {s3: ~, gcs: ~}", "2:1: storage"),
+        ("version: 0.1\nredis:\n  addrs:\n    - [x]", "4:7: redis.addrs[0]"),
+        ("version: 0.1\nlog: {hooks: [{levels: x}]}", "2:24: log.hooks[0].levels"),
+        ("version: 0.1\nx: ]", "2:4: not valid YAML"),
+    ],
+)
+def test_places(text, place):
+    assert any(line.startswith(f"config.yml:{place}: ") for line in raised(text).problems)
+
+
+def test_the_place_of_an_unknown_key_is_where_the_key_stands():
+    assert loaded("storage: inmemory\nhttp: {adr: ':1'}").warnings == [
+        "config.yml:3:8: http.adr: unknown key, ignored (did you mean addr?)"
+    ]
 
 
 def test_all_problems_at_once():
@@ -160,7 +181,7 @@ class TestWarnings:
         ],
     )
     def test_lines(self, body, line):
-        assert loaded(f"{body}\nstorage: inmemory").warnings == [line]
+        assert warnings(f"{body}\nstorage: inmemory") == [line]
 
     @pytest.mark.parametrize(
         ("storage", "line"),
@@ -182,7 +203,7 @@ class TestWarnings:
         ],
     )
     def test_of_storage(self, storage, line):
-        assert loaded(f"storage: {{{storage}}}").warnings == [f"config.yml:2: {line}"]
+        assert warnings(f"storage: {{{storage}}}") == [f"config.yml:2: {line}"]
 
     @pytest.mark.parametrize(
         "body",

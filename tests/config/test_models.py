@@ -406,7 +406,7 @@ class TestHttp:
     def test_with_tls_1_3_cipher_suites_are_not_checked(self):
         result = loaded("http: {tls: {minimumtls: tls1.3, ciphersuites: [X]}}\nstorage: inmemory")
         assert result.warnings == [
-            "config.yml:2: http.tls.ciphersuites: restricting TLS cipher suites to empty. Because configuring"
+            "config.yml:2:34: http.tls.ciphersuites: restricting TLS cipher suites to empty. Because configuring"
             " cipher suites is no longer supported in tls1.3"
         ]
 

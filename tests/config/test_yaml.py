@@ -89,12 +89,12 @@ def test_aliases_are_copies():
 def test_places():
     root = compose("a:\n  b:\n    - 1\n    - c:\n        x\n", "f")
     assert root is not None
-    assert locate(root, ["a", "b"]) == Place("f", 2)
-    assert locate(root, ["a", "b", 0]) == Place("f", 3)
-    assert locate(root, ["a", "b", 1, "c"]) == Place("f", 4)
-    assert locate(root, ["a", "b", 1, "missing", "deeper"]) == Place("f", 4)
-    assert locate(root, ["a", "b", 7]) == Place("f", 2)
-    assert str(Place("f", 2)) == "f:2"
+    assert locate(root, ["a", "b"]) == Place("f", 2, 3)
+    assert locate(root, ["a", "b", 0]) == Place("f", 3, 7)
+    assert locate(root, ["a", "b", 1, "c"]) == Place("f", 4, 7)
+    assert locate(root, ["a", "b", 1, "missing", "deeper"]) == Place("f", 4, 7)
+    assert locate(root, ["a", "b", 7]) == Place("f", 2, 3)
+    assert [str(Place("f", *at)) for at in [(), (2,), (2, 3)]] == ["f", "f:2", "f:2:3"]
 
 
 def test_places_without_lines():
@@ -120,7 +120,7 @@ def test_places_without_lines():
 )
 def test_refused(text, line, what):
     error = refused(text)
-    assert error.place == Place("f", line)
+    assert error.place[:2] == ("f", line)
     assert error.what.startswith(what)
     assert "secret" not in error.what
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 
 from lading.config import environment
@@ -35,6 +35,8 @@ class Loaded:
     configuration: Configuration
     warnings: list[str]
     source: str
+    root: MapNode = field(compare=False, repr=False)
+    """What was read, overrides applied: for the places of values."""
 
 
 def load(path: str | None, environ: Mapping[str, str] | None = None) -> Loaded:
@@ -70,13 +72,13 @@ def parse(text: str | bytes, source: str, environ: Mapping[str, str]) -> Loaded:
     if problems:
         raise ConfigurationError(source, problems)
     warnings = overrides.warnings + unknown_keys(root, ROOT) + remarks(configuration, root)
-    return Loaded(configuration, warnings, source)
+    return Loaded(configuration, warnings, source, root)
 
 
 def _document(text: str | bytes, source: str) -> MapNode:
     """The tree, of a known version: what the file says of it, whatever the environment says later."""
     try:
-        root = compose(text, source) or MapNode(Place(source, 1))
+        root = compose(text, source) or MapNode(Place(source, 1, 1))
     except YamlError as error:
         raise ConfigurationError(source, [report(error.place, (), error.what)]) from None
     if isinstance(root, Scalar) and root.value is None:

@@ -9,13 +9,14 @@ Path = Sequence[str | int]
 
 
 class Place(NamedTuple):
-    """Where something was written: a line of a file, or with line 0 an environment variable or a whole file."""
+    """Where something was written: in a file, from 1; or with line 0 an environment variable or a whole file."""
 
     source: str
     line: int = 0
+    column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.line}" if self.line else self.source
+        return ":".join([self.source, *(str(number) for number in (self.line, self.column) if number)])
 
 
 class ConfigurationError(Exception):
