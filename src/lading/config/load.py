@@ -69,10 +69,10 @@ def parse(text: str | bytes, source: str, environ: Mapping[str, str]) -> Loaded:
     # A storage section that was left out has had its problem told already.
     wrong = [problem for problem in wrong if problem[0] != ("storage",)] + _check_parameters(root)
     problems += [report(locate(root, path), path, what) for path, what in wrong]
+    warnings = overrides.warnings + unknown_keys(root, ROOT)
     if problems:
-        raise ConfigurationError(source, problems)
-    warnings = overrides.warnings + unknown_keys(root, ROOT) + remarks(configuration, root)
-    return Loaded(configuration, warnings, source, root)
+        raise ConfigurationError(source, problems, warnings)
+    return Loaded(configuration, warnings + remarks(configuration, root), source, root)
 
 
 def _document(text: str | bytes, source: str) -> MapNode:

@@ -20,12 +20,14 @@ class Place(NamedTuple):
 
 
 class ConfigurationError(Exception):
-    """The configuration cannot be used. `problems` holds everything that is wrong, one line each, no secrets."""
+    """The configuration cannot be used. `problems` holds everything that is wrong, one line each, no secrets;
+    `warnings` what was noticed besides."""
 
-    def __init__(self, source: str, problems: Sequence[str]) -> None:
-        super().__init__(source, problems)
+    def __init__(self, source: str, problems: Sequence[str], warnings: Sequence[str] = ()) -> None:
+        super().__init__(source, problems, warnings)
         self.source = source
         self.problems = list(problems)
+        self.warnings = list(warnings)
 
     def __str__(self) -> str:
         separator = " " if len(self.problems) == 1 else "\n  "

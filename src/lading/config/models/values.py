@@ -81,6 +81,10 @@ def _duration(data: object) -> float:
         raise ValueError(f"{shown(data)} is {error}; a bare number counts nanoseconds") from None
 
 
+class AnyCase(Reads):
+    """Of the words of a `Literal`, in any case."""
+
+
 def one_of(words: object, otherwise: str, *, empty: str | None = None, fold: bool = False) -> Reads:
     """One of the words of a `Literal`; "" is `empty`, if given. `otherwise` complains, of `<x>`."""
     allowed = get_args(words)
@@ -94,7 +98,7 @@ def one_of(words: object, otherwise: str, *, empty: str | None = None, fold: boo
             raise ValueError(otherwise.replace("<x>", text))
         return word
 
-    return Reads(check)
+    return AnyCase(check) if fold else Reads(check)
 
 
 def positive_or(default: float) -> Callable[[float], float]:
