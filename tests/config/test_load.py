@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.config.reading import attempt, loaded, problems, stored, warnings, without_columns
+from tests.wire.fuzzing import thorough
 
 from lading.config.load import Loaded, load, parse
 from lading.config.problems import ConfigurationError
@@ -285,12 +286,14 @@ _YAML = st.recursive(
 )
 
 
+@thorough(40)
 @given(st.text() | st.binary() | st.text().map(lambda text: f"version: 0.1\n{text}"))
 def test_arbitrary_documents(text):
     result = attempt(text)
     assert isinstance(result, Loaded) or all(line.isprintable() for line in result.problems)
 
 
+@thorough(40)
 @given(st.dictionaries(st.sampled_from(_SECTIONS), _YAML))
 def test_arbitrary_sections(sections):
     result = attempt("\n".join(["version: 0.1", *(f"{key}: {value}" for key, value in sections.items())]))

@@ -5,6 +5,7 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.wire.fuzzing import thorough
 
 from lading.config.models.values import resolved
 from lading.config.problems import Place
@@ -142,6 +143,7 @@ def test_aliases_do_not_nest_deeper_than_is_allowed():
     assert refused(deep).what == "document contains excessive aliasing"
 
 
+@thorough(60)
 @given(st.text() | st.text(alphabet="a0:-[]{},&*!|>'\"<\n ~#?", max_size=60) | st.binary())
 def test_arbitrary_input(text):
     root = None
