@@ -21,13 +21,14 @@ from lading.config.models.section import Option, Section, Segment, bare, options
 from lading.config.options import CONTROLLERS, DRIVERS
 from lading.config.scalars import format_duration
 from lading.config.schema import STORAGE_SECTIONS
-from lading.config.supported import unsupported
+from lading.config.supported import NOT_YET, unsupported
 from lading.config.texts import TEXTS
 
 PAGE = Path(__file__).with_name("configuration.md")
 
 BASE = {"version": "0.1", "storage": {"inmemory": {}}, "http": {"addr": ":5000"}}
-STOPS = "stops the start"
+REFUSED = "refused because "
+ORIGINAL = "as the original"
 
 _WORDS = {bool: "boolean", int: "integer", float: "duration", str: "text"}
 
@@ -100,6 +101,35 @@ SWITCHES = {
 }
 """Keys below the first have an effect only with the second."""
 
+SINCE = {
+    "tags.maxtags": "3.1",
+    "http.tls.clientauth": "3.1",
+    "proxy.exec.": "3.1",
+    "proxy.cachewritetimeout": "3.1",
+    "redis.tls.rootcas": "3.1",
+    "redis.tls.enabled": "Lading",
+    "storage.frostfs": "fork",
+}
+"""What has these keys first; of others, the v3 of mid-2024. A dot at the end stands for all below."""
+
+BETTER = {
+    "storage.filesystem.rootdirectory": "no value is the default, not a directory `<nil>`",
+    "storage.delete.enabled": "what is not a boolean warns",
+    "storage.maintenance.uploadpurging.enabled": "variables reach it, whether or not the file has the section",
+    "storage.maintenance.uploadpurging.age": "may be left out",
+    "storage.maintenance.uploadpurging.interval": "may be left out",
+    "storage.maintenance.uploadpurging.dryrun": "may be left out",
+    "storage.maintenance.readonly.enabled": "variables reach it, whether or not the file has the section",
+    "http.addr": "empty is an error, not a port at random",
+    "http.host": "without a scheme it warns",
+    "http.secret": "may come from a file, by `REGISTRY_HTTP_SECRET_FILE`",
+    "http.draintimeout": "requests may finish at 0, too",
+    "http.tls.key": "without `certificate` it warns",
+    "http.headers": "a variable replaces a header whatever the case of its name",
+    "auth": "two types are an error, not one of them at random",
+}
+"""What differs from the original, to the good."""
+
 NO_EFFECT = {"storage.cache.blobdescriptorsize"}
 """Accepted, and there is nothing to honour."""
 
@@ -143,15 +173,23 @@ def render(page: str) -> str:
 def honoured(path: str, words: Sequence[str], type_name: str) -> str:
     """What this version does with a key that is set."""
     values: Sequence[Any] = PROBES.get(path) or words or [_example(type_name)]
-    stopping = [value for value in values if _stops(path, value)]
-    if len(stopping) == len(values):
-        return STOPS
-    if stopping:
-        return f"{', '.join(map(_shown, stopping))} {STOPS}"
+    reasons = {_shown(value): reason for value in values if (reason := _refusal(path, value))}
+    if reasons:
+        reason = f"{REFUSED}{next(iter(reasons.values()))}"
+        return reason if len(reasons) == len(values) else f"{', '.join(reasons)} {reason}"
     for prefix, switch in SWITCHES.items():
-        if path.startswith(prefix) and _stops(switch, PROBES.get(switch, ["x"])[0]):
-            return f"part of `{switch}`"
-    return "no effect" if path in NO_EFFECT else "yes"
+        if path.startswith(prefix) and _refusal(switch, PROBES.get(switch, ["x"])[0]):
+            return f"{REFUSED}`{switch}` is"
+    if path in NO_EFFECT:
+        return "no effect"
+    return f"better: {BETTER[path]}" if path in BETTER else ORIGINAL
+
+
+def since(path: str) -> str:
+    """Which version of the original has the key first."""
+    return next(
+        (word for key, word in SINCE.items() if path == key or path.startswith(key.rstrip(".") + ".")), "2024"
+    )
 
 
 def _drivers() -> Iterator[Key]:
@@ -231,8 +269,8 @@ def _example(type_name: str) -> Any:
     return ["x"] if type_name.startswith("list") else examples.get(type_name, "x")
 
 
-def _stops(path: str, value: Any) -> bool:
-    """Whether a configuration that sets `path` is refused."""
+def _refusal(path: str, value: Any) -> str:
+    """Why a configuration that sets `path` is refused, "" if it is not."""
     document = json.loads(json.dumps(BASE))
     if path.startswith("storage.") and path.split(".")[1] in DRIVERS:
         document["storage"] = {}
@@ -240,7 +278,9 @@ def _stops(path: str, value: Any) -> bool:
     if path.startswith("http.tls.") and "letsencrypt" not in path:  # these have an effect only together
         document["http"]["tls"] = {"certificate": "c", "key": "k", "clientcas": ["a"]} | document["http"]["tls"]
     # JSON is YAML. What is said of a key by its name alone is not of interest: only that the start stops.
-    return bool(unsupported(parse(json.dumps(document), path, {}).configuration))
+    lines = unsupported(parse(json.dumps(document), path, {}).configuration)
+    what = lines[0].partition(": ")[2] if lines else ""
+    return what.removeprefix(f"{NOT_YET}: ").partition(" (this version")[0]
 
 
 def _set(node: Any, steps: list[str], value: Any) -> None:
@@ -275,13 +315,14 @@ def _tables() -> str:
     return "\n".join(parts)
 
 
-_HEAD = "| key | type | default | allowed | what it does | this version |\n|---|---|---|---|---|---|\n"
+_HEAD = "| key | type | default | allowed | what it does | since | this version |\n|---|---|---|---|---|---|---|\n"
 
 
 def _row(key: Key) -> str:
     allowed = ALLOWED.get(key.path) or ", ".join(f"`{word}`" for word in key.words)
     text = TEXTS[key.path] + "".join(f" Older spelling: `{name}`." for name in key.older)
-    cells = (f"`{key.path}`", key.type, key.default, allowed, text, honoured(key.path, key.words, key.type))
+    verdict = honoured(key.path, key.words, key.type)
+    cells = (f"`{key.path}`", key.type, key.default, allowed, text, since(key.path), verdict)
     return "| " + " | ".join(cells).replace("|  |", "| |").replace("|  |", "| |") + " |\n"
 
 
