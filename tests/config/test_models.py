@@ -93,7 +93,7 @@ class TestTypes:
         [("30s", 30), ("1h30m", 5400), ("5000000000", 5), ("0", 0), ("'0'", 0), ("-1", -1e-9)],
     )
     def test_durations(self, value, seconds):
-        assert stored(f"http: {{draintimeout: {value}}}").http.draintimeout == seconds
+        assert stored(f"proxy: {{ttl: {value}}}").proxy.ttl == seconds
 
     @pytest.mark.parametrize("value", ["5d", "'5'", "true", ".nan", "1e300"])
     def test_not_durations(self, value):
@@ -347,6 +347,11 @@ class TestHttp:
             ("addr: '::1:5000'", "addr: must be host:port, such as :5000 or [::1]:5000"),
             ("addr: ':http'", "addr: the port must be a number from 0 to 65535"),
             ("addr: ':65536'", "addr: the port must be a number from 0 to 65535"),
+            ("net: unix", "addr: the path of the unix socket is needed"),
+            ("draintimeout: -1s", "draintimeout: must not be negative"),
+            ("host: https://é.example", "host: must be ASCII; an international name goes in its xn-- form"),
+            ("headers: {'a b': [c]}", "headers.a b: is not the name of a header"),
+            ('headers: {a: [b, "c\\r\\nd: e"]}', "headers.a[1]: has control characters"),
             ("prefix: registry/", 'prefix: must start with "/"'),
             (
                 "tls: {minimumtls: tls1.0}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
@@ -17,6 +18,9 @@ CIPHER_SUITES = frozenset(
     + [f"TLS_ECDHE_ECDSA_WITH_{cipher}" for cipher in [*_CBC, *_GCM, "CHACHA20_POLY1305_SHA256"]]
     + [f"TLS_ECDHE_RSA_WITH_{c}" for c in ["3DES_EDE_CBC_SHA", *_CBC, *_GCM, "CHACHA20_POLY1305_SHA256"]]
 )
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
+_HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*")
 
 MinimumTls = Literal["tls1.2", "tls1.3"]
 ClientAuth = Literal[
@@ -42,6 +46,8 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def _check_host(host: str) -> str:
+    if not host.isascii():
+        raise ValueError("must be ASCII; an international name goes in its xn-- form")
     try:
         _ = urlsplit(host).port
     except ValueError as error:
@@ -49,6 +55,12 @@ def _check_host(host: str) -> str:
         if "://" in host:
             raise ValueError(f'could not parse http "host" parameter: {error}') from None
     return host
+
+
+def _check_drain(seconds: float) -> float:
+    if seconds < 0:
+        raise ValueError("must not be negative")
+    return seconds
 
 
 def _check_prefix(prefix: str) -> str:
@@ -125,7 +137,7 @@ class Http(Section):
     prefix: Annotated[Text, Then(_check_prefix)] = ""
     secret: Secret = ""
     relativeurls: Flag = False
-    draintimeout: Duration = 0.0
+    draintimeout: Annotated[Duration, Then(_check_drain)] = 0.0
     tls: Tls = option(factory=Tls)
     headers: Lists[Text] = option(factory=dict)
     debug: Debug = option(factory=Debug)
@@ -133,8 +145,16 @@ class Http(Section):
     h2c: H2c = option(factory=H2c)
 
     def complaints(self) -> Iterator[Problem]:
+        if self.net == "unix" and not self.addr:
+            yield ("addr",), "the path of the unix socket is needed"
         if self.addr and self.net == "tcp":
             try:
                 split_address(self.addr)
             except ValueError as error:
                 yield ("addr",), str(error)
+        for name, values in self.headers.items():
+            if _HEADER_NAME.fullmatch(name) is None:
+                yield ("headers", name), "is not the name of a header"
+            for index, value in enumerate(values):
+                if _HEADER_VALUE.fullmatch(value) is None:
+                    yield ("headers", name, index), "has control characters"

@@ -256,10 +256,12 @@ def _structure(annotation: Any) -> _Reader | None:
 def _list(item: _Reader, data: object, at: Steps, problems: list[Problem]) -> object:
     if not isinstance(data, Sequence) or isinstance(data, str | Scalar):
         raise ValueError("must be a list")
-    return [item(each, (*at, index), problems) for index, each in enumerate(data)]
+    made = [item(each, (*at, index), problems) for index, each in enumerate(data)]
+    return _FAILED if _FAILED in made else made
 
 
 def _map(item: _Reader, data: object, at: Steps, problems: list[Problem]) -> object:
     if not isinstance(data, dict):
         raise ValueError("must be a mapping")
-    return {key: item(each, (*at, key), problems) for key, each in data.items()}
+    made = {key: item(each, (*at, key), problems) for key, each in data.items()}
+    return _FAILED if _FAILED in made.values() else made
