@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from lading.config.kinds import Kind, Leaf, MapOf
 from lading.config.load import PARAMETERS, parse
 from lading.config.models.configuration import Configuration
 from lading.config.models.section import Option, Section, Segment, bare, options_of
-from lading.config.options import CONTROLLERS, DRIVERS
+from lading.config.options import CONTROLLERS, DRIVERS, SECRETS
 from lading.config.scalars import format_duration
 from lading.config.schema import STORAGE_SECTIONS
 from lading.config.supported import NOT_YET, unsupported
@@ -104,6 +105,12 @@ SWITCHES = {
 SINCE = {
     "tags.maxtags": "3.1",
     "http.tls.clientauth": "3.1",
+    "storage.s3.usefipsendpoint": "3.1",
+    "storage.s3.redirectendpoint": "3.1",
+    "storage.s3.sessiontoken": "Lading",
+    "storage.azure.max_retries": "3.1",
+    "storage.azure.retry_delay": "3.1",
+    "storage.azure.skipverify": "3.1",
     "proxy.exec.": "3.1",
     "proxy.cachewritetimeout": "3.1",
     "redis.tls.rootcas": "3.1",
@@ -111,6 +118,34 @@ SINCE = {
     "storage.frostfs": "fork",
 }
 """What has these keys first; of others, the v3 of mid-2024. A dot at the end stands for all below."""
+
+OLDER_OPTIONS = {
+    "storage.azure.copy_status_poll_max_retry": "storage.azure.max_retries",
+    "storage.azure.copy_status_poll_delay": "storage.azure.retry_delay",
+}
+"""Spellings of the v3 of mid-2024, and what they are now."""
+
+OPTION_DEFAULTS = {
+    "storage.s3.secure": "`true`",
+    "storage.s3.v4auth": "`true`",
+    "storage.s3.chunksize": "`10485760`",
+    "storage.s3.multipartcopychunksize": "`33554432`",
+    "storage.s3.multipartcopymaxconcurrency": "`100`",
+    "storage.s3.multipartcopythresholdsize": "`33554432`",
+    "storage.s3.storageclass": "`STANDARD`",
+    "storage.s3.objectacl": "`private`",
+    "storage.azure.realm": "`core.windows.net`",
+    "storage.azure.max_retries": "`5`",
+    "storage.azure.retry_delay": "`100ms`",
+    "storage.gcs.chunksize": "`16777216`",
+    "storage.gcs.maxconcurrency": "`50`",
+    "storage.frostfs.connection_timeout": "`4s`",
+    "storage.frostfs.request_timeout": "`4s`",
+    "storage.frostfs.rebalance_interval": "`20s`",
+    "storage.frostfs.session_expiration_duration": "`100`",
+    "auth.token.autoredirectpath": "`/auth/token`",
+}
+"""Of options of drivers and controllers, which no model knows yet."""
 
 BETTER = {
     "storage.filesystem.rootdirectory": "no value is the default, not a directory `<nil>`",
@@ -155,7 +190,9 @@ def all_keys() -> Iterator[Key]:
                 yield from _section(model, f"storage.{section}.")
         elif option.name == "auth":
             yield Key("auth", "text or map", "`none`")
-            yield from (Key(f"auth.{controller}", "map", "") for controller in CONTROLLERS)
+            for controller, kind in CONTROLLERS.items():
+                yield Key(f"auth.{controller}", "map", "")
+                yield from _options(kind, f"auth.{controller}")
         else:
             yield from _field(option, "")
 
@@ -170,8 +207,17 @@ def render(page: str) -> str:
     return _replace(_replace(page, "keys", _tables()), "segments", _segment_table())
 
 
+def _parent(path: str) -> str:
+    """The driver or controller that `path` is an option of, "" if it is of none."""
+    section, name, *rest = [*path.split("."), ""]
+    known = {"storage": DRIVERS, "auth": CONTROLLERS}.get(section, {})
+    return f"{section}.{name}" if rest and rest[0] and name in known and name not in PARAMETERS else ""
+
+
 def honoured(path: str, words: Sequence[str], type_name: str) -> str:
     """What this version does with a key that is set."""
+    if parent := _parent(path):
+        return f"{REFUSED}`{parent}` is" if _refusal(parent, {}) else ORIGINAL
     values: Sequence[Any] = PROBES.get(path) or words or [_example(type_name)]
     reasons = {_shown(value): reason for value in values if (reason := _refusal(path, value))}
     if reasons:
@@ -198,6 +244,26 @@ def _drivers() -> Iterator[Key]:
             yield from _section(PARAMETERS[driver], f"storage.{driver}.")
         else:
             yield Key(f"storage.{driver}", "map", "")
+            if driver != "s3aws":  # the same as s3
+                yield from _options(DRIVERS[driver], f"storage.{driver}")
+
+
+def _options(kind: Kind, path: str) -> Iterator[Key]:
+    """Options of drivers and controllers, which are checked when these are built."""
+    if not isinstance(kind, MapOf):
+        return
+    for name, below in kind.fixed.items():
+        if isinstance(below, MapOf):
+            yield from _options(below, f"{path}.{name}")
+        elif f"{path}.{name}" not in OLDER_OPTIONS:
+            older = tuple(old.rpartition(".")[2] for old, new in OLDER_OPTIONS.items() if new == f"{path}.{name}")
+            secret = " (secret)" if name in SECRETS else ""
+            default = OPTION_DEFAULTS.get(f"{path}.{name}", "")
+            yield Key(
+                f"{path}.{name}", f"{'text' if below is Leaf.TEXT else 'anything'}{secret}", default, (), older
+            )
+    if isinstance(kind.item, MapOf):
+        yield from _options(kind.item, f"{path}.<name>")
 
 
 def _section(model: type[Section], prefix: str) -> Iterator[Key]:

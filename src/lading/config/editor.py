@@ -112,11 +112,10 @@ def _schema(hint: Any, marks: tuple[Any, ...], path: str) -> Schema:
 
 def _options(kind: Kind, path: str) -> Schema:
     """What is known of the options of drivers and controllers: text, or anything."""
+    about = {"description": TEXTS[path]} if path in TEXTS else {}
     if not isinstance(kind, MapOf):
-        return _TEXT if kind is Leaf.TEXT else {}
-    made: Schema = {"type": ["object", "null"]}
-    if path in TEXTS:
-        made["description"] = TEXTS[path]
+        return {**(_TEXT if kind is Leaf.TEXT else {}), **about}
+    made: Schema = {"type": ["object", "null"], **about}
     if kind.fixed:
         made["properties"] = {name: _options(below, f"{path}.{name}") for name, below in kind.fixed.items()}
     made["additionalProperties"] = False if kind.closed else _options(kind.item, f"{path}.<name>")
