@@ -18,6 +18,7 @@ from lading.api.service import Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
 from lading.config.models.configuration import Configuration
+from lading.config.models.http import split_address
 from lading.config.models.storage import FilesystemParameters
 from lading.operations.accesslog import AccessLog
 from lading.operations.housekeeping import Housekeeping, Purging
@@ -29,16 +30,13 @@ from lading.server.listener import DRAIN_SECONDS, Listener, Role
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
 
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
-_HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
-
 
 class BuildError(Exception):
     """The configuration cannot be made into a registry; the text names the key at fault."""
 
 
 def _filesystem(configuration: Configuration) -> Storage:
-    parameters = FilesystemParameters.model_validate(configuration.storage.parameters)
+    parameters = FilesystemParameters.of(configuration.storage.parameters)
     root = parameters.rootdirectory
     if "\0" in root or (os.path.lexists(root) and not os.path.isdir(root)):
         raise BuildError(f"storage.filesystem.rootdirectory: {root!r} is not a directory")
@@ -69,7 +67,6 @@ def processes(configuration: Configuration, workers: int | None) -> dict[str, Ro
     secret = configuration.http.secret.encode("utf-8", "surrogateescape") or secrets.token_bytes(32)
     load = functools.partial(application, configuration, secret)
     where = listener(configuration)
-    headers(configuration)
     serving = _workers_of(where)(load, where, workers)
     if shared.traits.shared and (chores := purging(configuration)) is not None:
         serving["housekeeping"] = Role(functools.partial(keep_house, configuration, chores))
@@ -123,16 +120,12 @@ def service(configuration: Configuration, storage: Storage, secret: bytes) -> Se
 
 
 def headers(configuration: Configuration) -> tuple[tuple[bytes, bytes], ...]:
-    """`http.headers`, as they are added to answers. Raises `BuildError` for what no header can be."""
-    made = []
-    for name, values in configuration.http.headers.items():
-        for value in values:
-            if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
-                raise BuildError(
-                    f"http.headers: {name!r} is not a header name, or its value has control characters"
-                )
-            made.append((name.lower().encode("ascii"), value.encode("utf-8")))
-    return tuple(made)
+    """`http.headers`, as they are added to answers."""
+    return tuple(
+        (name.lower().encode("ascii"), value.encode("utf-8"))
+        for name, values in configuration.http.headers.items()
+        for value in values
+    )
 
 
 def rules(configuration: Configuration) -> Rules:
@@ -160,12 +153,6 @@ def purging(configuration: Configuration) -> Purging | None:
 def listener(configuration: Configuration) -> Listener:
     http = configuration.http
     tls = http.tls
-    if http.net == "unix" and not http.addr:
-        raise BuildError("http.addr: the path of the unix socket is needed")
-    if http.draintimeout < 0:
-        raise BuildError("http.draintimeout: must not be negative")
-    if not http.host.isascii():
-        raise BuildError("http.host: must be ASCII; an international name goes in its xn-- form")
     where = Listener(socket_path=http.addr) if http.net == "unix" else _tcp_listener(http.addr)
     return Listener(
         address=where.address,
@@ -181,15 +168,12 @@ def listener(configuration: Configuration) -> Listener:
 
 
 def _tcp_listener(address: str) -> Listener:
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise BuildError(f"http.addr: {address!r} is not host:port")
-    host = host.removeprefix("[").removesuffix("]")
+    host, port = split_address(address)
     if not host:
         everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104
-        return Listener(everywhere, int(port))
+        return Listener(everywhere, port)
     try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
-    except OSError as error:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
         raise BuildError(f"http.addr: cannot resolve {host!r}: {error}") from error
-    return Listener(str(found[0][4][0]), int(port))
+    return Listener(str(found[0][4][0]), port)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.config.reading import read
+from tests.config.reading import loaded, read
 
 from lading.config.load import load
 from lading.config.supported import unsupported
@@ -63,7 +63,10 @@ def test_what_is_honoured():
         ("middleware: {registry: [{name: x}]}", "middleware.registry: "),
         ("middleware: {repository: [{name: x}]}", "middleware.repository: "),
         ("http: {addr: ':1', debug: {addr: ':2'}}", "http.debug.addr: "),
-        ("http: {addr: ':1', tls: {clientcas: [a, b]}}", "http.tls.clientcas: more than one file: "),
+        (
+            "http: {addr: ':1', tls: {clientcas: [a, b]}}",
+            "http.tls.clientcas: not supported ",
+        ),
         ("http: {addr: ':1', tls: {clientcas: [a], clientauth: request-client-cert}}", "http.tls.clientauth: "),
         ("http: {addr: ':1', tls: {ciphersuites: [TLS_AES_128_GCM_SHA256]}}", "http.tls.ciphersuites: "),
         ("http: {addr: ':1', tls: {letsencrypt: {cachefile: c}}}", "http.tls.letsencrypt.cachefile: "),
@@ -92,12 +95,28 @@ def test_what_is_not(body, line):
         ),
         (
             "inmemory: ~, cache: {blobdescriptor: redis}",
-            "storage.cache.blobdescriptor: redis: not supported by this version of Lading",
+            "storage.cache.blobdescriptor: not supported by this version of Lading: redis is not spoken",
         ),
     ],
 )
 def test_storage_that_is_not(storage, line):
     assert unsupported(read(f"storage: {{{storage}}}\nhttp: {{addr: ':1'}}")) == [line]
+
+
+@pytest.mark.parametrize(
+    ("body", "environ", "start"),
+    [
+        ("redis:\n  addrs: [a:1]", {}, "config.yml:5:3: redis.addrs: not supported"),
+        ("", {"REGISTRY_REDIS_ADDRS": "[a:1]"}, "REGISTRY_REDIS_ADDRS: redis.addrs: not supported"),
+        ("log: {formatter: logstash}", {}, "config.yml:4:18: log.formatter: unsupported logging"),
+        ("", {"REGISTRY_AUTH": "token"}, "REGISTRY_AUTH: auth: unable to configure"),
+        ("", {"REGISTRY_HTTP_ADDR": ""}, "REGISTRY_HTTP_ADDR: http.addr: is not set"),
+    ],
+)
+def test_lines_begin_with_the_place(body, environ, start):
+    result = loaded(f"storage: inmemory\nhttp: {{addr: ':1'}}\n{body}", environ)
+    [line] = unsupported(result.configuration, root=result.root)
+    assert line.startswith(start)
 
 
 def test_two_kinds_of_authorization():

@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from lading.config.models.section import HIDDEN, Section, Segment, Then, option
+from lading.config.models.values import Duration, Flag, Integer, Lists, Secret, Text, nonzero_or, positive_or
 
-from lading.config.models.values import (
-    Duration,
-    Flag,
-    Integer,
-    Lists,
-    Secret,
-    Section,
-    Segment,
-    Text,
-    nonzero_or,
-    positive_or,
-)
-
-Interval = Annotated[Duration, AfterValidator(positive_or(10.0))]
+Interval = Annotated[Duration, Then(positive_or(10.0))]
 
 
 class StorageDriverCheck(Section):
@@ -40,8 +28,8 @@ class HttpCheck(Section):
     """`timeout` 0 is none."""
 
     uri: Text = ""
-    headers: Lists[Text] = Field(default_factory=dict, repr=False)
-    statuscode: Annotated[Integer, AfterValidator(nonzero_or(200))] = 200
+    headers: Annotated[Lists[Text], HIDDEN] = option(factory=dict)
+    statuscode: Annotated[Integer, Then(nonzero_or(200))] = 200
     timeout: Duration = 0.0
     interval: Interval = 10.0
     threshold: Integer = 0
@@ -59,10 +47,10 @@ class TcpCheck(Section):
 class Health(Section):
     """A threshold of n is n failures in a row; 0 or less lets every result count."""
 
-    storagedriver: StorageDriverCheck = Field(default_factory=StorageDriverCheck)
-    file: Annotated[list[FileCheck], Segment("FILECHECKERS")] = Field(default_factory=list)
-    http: Annotated[list[HttpCheck], Segment("HTTPCHECKERS")] = Field(default_factory=list)
-    tcp: Annotated[list[TcpCheck], Segment("TCPCHECKERS")] = Field(default_factory=list)
+    storagedriver: StorageDriverCheck = option(factory=StorageDriverCheck)
+    file: Annotated[list[FileCheck], Segment("FILECHECKERS")] = option(factory=list)
+    http: Annotated[list[HttpCheck], Segment("HTTPCHECKERS")] = option(factory=list)
+    tcp: Annotated[list[TcpCheck], Segment("TCPCHECKERS")] = option(factory=list)
 
 
 class Events(Section):
@@ -70,8 +58,8 @@ class Events(Section):
 
 
 class Ignore(Section):
-    mediatypes: list[Text] = Field(default_factory=list)
-    actions: list[Text] = Field(default_factory=list)
+    mediatypes: list[Text] = option(factory=list)
+    actions: list[Text] = option(factory=list)
 
 
 class Endpoint(Section):
@@ -80,17 +68,17 @@ class Endpoint(Section):
     name: Text = ""
     disabled: Flag = False
     url: Text = ""
-    headers: Lists[Text] = Field(default_factory=dict, repr=False)
-    timeout: Annotated[Duration, AfterValidator(positive_or(1.0))] = 1.0
-    threshold: Annotated[Integer, AfterValidator(positive_or(10))] = 10
-    backoff: Annotated[Duration, AfterValidator(positive_or(1.0))] = 1.0
-    ignoredmediatypes: list[Text] = Field(default_factory=list)
-    ignore: Ignore = Field(default_factory=Ignore)
+    headers: Annotated[Lists[Text], HIDDEN] = option(factory=dict)
+    timeout: Annotated[Duration, Then(positive_or(1.0))] = 1.0
+    threshold: Annotated[Integer, Then(positive_or(10))] = 10
+    backoff: Annotated[Duration, Then(positive_or(1.0))] = 1.0
+    ignoredmediatypes: list[Text] = option(factory=list)
+    ignore: Ignore = option(factory=Ignore)
 
 
 class Notifications(Section):
-    events: Annotated[Events, Segment("EVENTCONFIG")] = Field(default_factory=Events)
-    endpoints: list[Endpoint] = Field(default_factory=list)
+    events: Annotated[Events, Segment("EVENTCONFIG")] = option(factory=Events)
+    endpoints: list[Endpoint] = option(factory=list)
 
 
 class Exec(Section):
@@ -106,6 +94,6 @@ class Proxy(Section):
     remoteurl: Text = ""
     username: Text = ""
     password: Secret = ""
-    exec: Exec = Field(default_factory=Exec)
+    exec: Exec = option(factory=Exec)
     ttl: Duration = 168 * 3600.0
-    cachewritetimeout: Annotated[Duration, AfterValidator(positive_or(300.0))] = 300.0
+    cachewritetimeout: Annotated[Duration, Then(positive_or(300.0))] = 300.0

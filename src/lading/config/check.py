@@ -1,0 +1,34 @@
+"""Whether a configuration can be served, and what is odd about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from lading.config.load import Loaded, load
+from lading.config.problems import ConfigurationError
+from lading.config.supported import unsupported
+
+
+class Verdict(NamedTuple):
+    """Lines. With `problems` it cannot be served."""
+
+    source: str
+    problems: list[str]
+    warnings: list[str]
+
+
+def check(path: str | None, environ: Mapping[str, str] | None = None) -> Verdict:
+    """What is wrong with the configuration that `serve` would read for `path`."""
+    try:
+        loaded = load(path, environ)
+    except ConfigurationError as error:
+        return Verdict(error.source, error.problems, error.warnings)
+    return Verdict(loaded.source, unsupported(loaded.configuration, root=loaded.root), loaded.warnings)
+
+
+def require_servable(loaded: Loaded, *, strict: bool) -> None:
+    """Raises `ConfigurationError` for what this version does not have, and with `strict` for every warning."""
+    problems = unsupported(loaded.configuration, root=loaded.root) + (loaded.warnings if strict else [])
+    if problems:
+        raise ConfigurationError(loaded.source, problems)
