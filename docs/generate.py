@@ -182,11 +182,11 @@ TEXTS = {
     "health.http[].uri": "Unhealthy while this URL does not answer as it should.",
     "health.http[].headers": "Headers of the request.",
     "health.http[].statuscode": "Status that it should answer with.",
-    "health.http[].timeout": "Time to answer. 0 is no limit.",
+    "health.http[].timeout": "Time to answer. 0 is 60 s.",
     "health.http[].interval": "Time between two checks.",
     "health.http[].threshold": "Failures before the registry is unhealthy.",
     "health.tcp[].addr": "Unhealthy while `host:port` takes no connection.",
-    "health.tcp[].timeout": "Time to connect. 0 is no limit.",
+    "health.tcp[].timeout": "Time to connect. 0 is 60 s.",
     "health.tcp[].interval": "Time between two checks.",
     "health.tcp[].threshold": "Failures before the registry is unhealthy.",
     "catalog.maxentries": "Most repositories a client may ask for on a page. Without a wish it gets 100, or this "
@@ -244,16 +244,18 @@ PROBES: dict[str, list[Any]] = {
     "http.tls.ciphersuites": [["TLS_RSA_WITH_AES_128_CBC_SHA"]],
     "notifications.endpoints[].disabled": [True, False],
     "redis.addrs": [["x"]],
+    "http.debug.addr": [":5001"],
+    "http.debug.prometheus.path": ["/metrics"],
+    "health.http[].uri": ["http://x"],
+    "health.tcp[].addr": ["x:1"],
     "health.storagedriver.enabled": [True],
 }
 """Values to try where the type alone does not say which are good."""
 
 SWITCHES = {
-    "http.debug.": "http.debug.addr",
     "http.tls.letsencrypt.": "http.tls.letsencrypt.cachefile",
     "notifications.": "notifications.endpoints[].url",
     "redis.": "redis.addrs",
-    "health.storagedriver.": "health.storagedriver.enabled",
     "proxy.": "proxy.remoteurl",
 }
 """Keys below the first have an effect only with the second."""
@@ -296,6 +298,10 @@ def segments() -> Iterator[tuple[str, str]]:
 def render(page: str) -> str:
     """The page with its generated parts made anew."""
     return _replace(_replace(page, "keys", _tables()), "segments", _segment_table())
+
+
+NAMED_CHECKS = {"file": {"file": "x"}, "http": {"uri": "http://x"}, "tcp": {"addr": "x:1"}}
+"""What a health check does not go without."""
 
 
 def honoured(path: str, words: Sequence[str], type_name: str) -> str:
@@ -412,6 +418,8 @@ def _stops(path: str, value: Any) -> bool:
     _set(document, re.findall(r"\[\]|[^.\[\]]+", path.replace("<name>", "storage")), value)
     if path.startswith("http.tls.") and "letsencrypt" not in path:  # these have an effect only together
         document["http"]["tls"] = {"certificate": "c", "key": "k", "clientcas": ["a"]} | document["http"]["tls"]
+    for check in NAMED_CHECKS.keys() & document.get("health", {}).keys():
+        document["health"][check] = [NAMED_CHECKS[check] | document["health"][check][0]]
     # JSON is YAML. What is said of a key by its name alone is not of interest: only that the start stops.
     return bool(unsupported(parse(json.dumps(document), path, {}).configuration))
 

@@ -13,14 +13,17 @@ import secrets
 import socket
 from collections.abc import Callable
 
+from lading import oversight
 from lading.api.app import Application
-from lading.api.service import Limits, Service
+from lading.api.service import Gate, Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
 from lading.config.models.configuration import Configuration
 from lading.config.models.storage import FilesystemParameters
+from lading.operations import housekeeping
 from lading.operations.accesslog import AccessLog
-from lading.operations.housekeeping import Housekeeping, Purging
+from lading.operations.housekeeping import Chore, Purging
+from lading.oversight import Oversight
 from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
@@ -67,12 +70,15 @@ def processes(configuration: Configuration, workers: int | None) -> dict[str, Ro
         raise BuildError(f"--workers: storage {shared.name} serves one process only")
     # What is not UTF-8 in the environment is kept byte for byte.
     secret = configuration.http.secret.encode("utf-8", "surrogateescape") or secrets.token_bytes(32)
-    load = functools.partial(application, configuration, secret)
     where = listener(configuration)
     headers(configuration)
+    overseen = oversight.prepare(configuration, _debug_listener(configuration), workers)
+    load = functools.partial(application, configuration, secret, b"" if overseen is None else overseen.address)
     serving = _workers_of(where)(load, where, workers)
-    if shared.traits.shared and (chores := purging(configuration)) is not None:
-        serving["housekeeping"] = Role(functools.partial(keep_house, configuration, chores))
+    purges = purging(configuration) if shared.traits.shared else None
+    if purges is not None or overseen is not None:
+        work = functools.partial(keep_house, configuration, purges, overseen)
+        serving["housekeeping"] = Role(work, None if overseen is None else overseen.debug)
     return serving
 
 
@@ -84,15 +90,37 @@ def _workers_of(where: Listener) -> Callable[[Callable[[], Application], Listene
     return builtin.workers
 
 
-def application(configuration: Configuration, secret: bytes) -> Application:
-    """Raises `BuildError`. `secret` signs the URLs of uploads and is the same in all processes."""
+def application(configuration: Configuration, secret: bytes, overseer: bytes = b"") -> Application:
+    """Raises `BuildError`. `secret` signs the URLs of uploads and is the same in all processes.
+
+    `overseer` is where the housekeeping process is met, if it wants to know of this one.
+    """
     access_log = None if configuration.log.accesslog.disabled else AccessLog()
-    return Application(service(configuration, storage(configuration), secret), access_log)
+    figures = oversight.figures(configuration)
+    serving = service(configuration, oversight.watched(storage(configuration), figures), secret)
+    if overseer:
+        oversight.enlist(overseer, figures, functools.partial(_tell, serving.gate))
+    return Application(serving, access_log, figures)
 
 
-def keep_house(configuration: Configuration, chores: Purging) -> int:
+def _tell(gate: Gate, healthy: bool) -> None:
+    gate.closed = not healthy
+
+
+def keep_house(configuration: Configuration, purges: Purging | None, overseen: Oversight | None) -> int:
     """Run until SIGTERM."""
-    asyncio.run(Housekeeping(storage(configuration), chores).run())
+
+    async def run() -> None:
+        figures = oversight.figures(configuration)
+        watched = oversight.watched(storage(configuration), figures)
+        chores: list[Chore] = []
+        if purges is not None:
+            chores.append(functools.partial(housekeeping.purge_regularly, watched, purges))
+        if overseen is not None:
+            chores += oversight.chores(configuration, overseen, watched, figures)
+        await housekeeping.keep_house(chores)
+
+    asyncio.run(run())
     return 0
 
 
@@ -166,7 +194,7 @@ def listener(configuration: Configuration) -> Listener:
         raise BuildError("http.draintimeout: must not be negative")
     if not http.host.isascii():
         raise BuildError("http.host: must be ASCII; an international name goes in its xn-- form")
-    where = Listener(socket_path=http.addr) if http.net == "unix" else _tcp_listener(http.addr)
+    where = Listener(socket_path=http.addr) if http.net == "unix" else _tcp_listener("http.addr", http.addr)
     return Listener(
         address=where.address,
         port=where.port,
@@ -180,16 +208,21 @@ def listener(configuration: Configuration) -> Listener:
     )
 
 
-def _tcp_listener(address: str) -> Listener:
+def _debug_listener(configuration: Configuration) -> Listener | None:
+    address = configuration.http.debug.addr
+    return _tcp_listener("http.debug.addr", address) if address else None
+
+
+def _tcp_listener(option: str, address: str) -> Listener:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise BuildError(f"http.addr: {address!r} is not host:port")
+        raise BuildError(f"{option}: {address!r} is not host:port")
     host = host.removeprefix("[").removesuffix("]")
     if not host:
         everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104
-        return Listener(everywhere, int(port))
+        return Listener(everywhere, int(port), option=option)
     try:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
     except OSError as error:
-        raise BuildError(f"http.addr: cannot resolve {host!r}: {error}") from error
-    return Listener(str(found[0][4][0]), int(port))
+        raise BuildError(f"{option}: cannot resolve {host!r}: {error}") from error
+    return Listener(str(found[0][4][0]), int(port), option=option)

@@ -31,9 +31,14 @@ http:
   draintimeout: 5s
   headers: {A: [b]}
   tls: {certificate: c, key: k, clientcas: [a], minimumtls: tls1.3, ciphersuites: [X]}
-  debug: {prometheus: {enabled: true}}
+  debug: {addr: ":5001", prometheus: {enabled: true}}
   http2: {disabled: true}
   h2c: {enabled: true}
+health:
+  storagedriver: {enabled: true}
+  file: [{file: a}]
+  http: [{uri: "http://a"}]
+  tcp: [{addr: "a:1"}]
 notifications: {events: {includereferences: true}, endpoints: [{name: a, disabled: true}]}
 redis: {password: p}
 catalog: {maxentries: 5}
@@ -62,7 +67,6 @@ def test_what_is_honoured():
         ("middleware: {storage: [{name: cloudfront}]}", "middleware.storage: "),
         ("middleware: {registry: [{name: x}]}", "middleware.registry: "),
         ("middleware: {repository: [{name: x}]}", "middleware.repository: "),
-        ("http: {addr: ':1', debug: {addr: ':2'}}", "http.debug.addr: "),
         ("http: {addr: ':1', tls: {clientcas: [a, b]}}", "http.tls.clientcas: more than one file: "),
         ("http: {addr: ':1', tls: {clientcas: [a], clientauth: request-client-cert}}", "http.tls.clientauth: "),
         ("http: {addr: ':1', tls: {ciphersuites: [TLS_AES_128_GCM_SHA256]}}", "http.tls.ciphersuites: "),
@@ -70,10 +74,9 @@ def test_what_is_honoured():
         ("http: {addr: ''}", "http.addr: is not set"),
         ("notifications: {endpoints: [{name: a}]}", "notifications.endpoints: "),
         ("redis: {addrs: [a:1]}", "redis.addrs: "),
-        ("health: {storagedriver: {enabled: true}}", "health.storagedriver.enabled: "),
-        ("health: {file: [{file: a}]}", "health.file: "),
-        ("health: {http: [{uri: a}]}", "health.http: "),
-        ("health: {tcp: [{addr: a}]}", "health.tcp: "),
+        ("health: {file: [{interval: 5s}]}", "health.file: file is not set"),
+        ("health: {http: [{interval: 5s}]}", "health.http: uri is not set"),
+        ("health: {tcp: [{interval: 5s}]}", "health.tcp: addr is not set"),
         ("proxy: {remoteurl: https://a}", "proxy.remoteurl: "),
     ],
 )

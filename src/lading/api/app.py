@@ -56,25 +56,41 @@ class AccessLog(Protocol):
         ...
 
 
+class Meter(Protocol):
+    def begun(self, request: Request, handler: str) -> None:
+        """The request is for an endpoint; `answered` follows."""
+        ...
+
+    def answered(self, request: Request, status: int, sent: int) -> None:
+        """It is over, with so many bytes sent; also called for requests that were for no endpoint."""
+        ...
+
+
 class Application:
-    def __init__(self, service: Service, access_log: AccessLog | None = None) -> None:
+    def __init__(self, service: Service, access_log: AccessLog | None = None, meter: Meter | None = None) -> None:
         self._service = service
         self._access_log = access_log
+        self._meter = meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"cannot serve {scope['type']}")
         started = time.time()
         request = Request(scope, receive)
-        answer = await self.answer(request)
-        sent = 0
+        status, sent = errors.CLIENT_CLOSED.status, 0
         try:
+            answer = await self.answer(request)
+            status = answer.status
             sent = await send_response(request, answer, send)
         finally:
             if self._access_log is not None:
-                self._access_log.write(request, answer.status, sent, started)
+                self._access_log.write(request, status, sent, started)
+            if self._meter is not None:
+                self._meter.answered(request, status, sent)
 
     async def answer(self, request: Request) -> Response:
+        if self._service.gate.closed:
+            return response.error(errors.UNAVAILABLE(detail="health check failed: please see /debug/health"))
         if request.path == "/":
             return Response(200, [(b"cache-control", b"no-cache")])
         route = routes.match(request.path, self._service.prefix)
@@ -84,6 +100,8 @@ class Application:
             return Response(301, [(b"location", location.encode("latin-1", "replace")), API_VERSION])
         if route is None:
             return response.plain(404, "404 page not found", [API_VERSION])
+        if self._meter is not None:
+            self._meter.begun(request, route.endpoint.value)
         answer = await self._dispatch(request, route)
         configured = [header for header in self._service.headers if header not in answer.headers]
         answer.headers += [API_VERSION, *configured]

@@ -27,9 +27,14 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}", re.ASCII)
 
 
 class Request:
-    """Header names are lower case. Parameters are read from the query alone, never from a form body."""
+    """Header names are lower case. Parameters are read from the query alone, never from a form body.
 
-    __slots__ = ("_parameters", "_receive", "headers", "method", "path", "scope")
+    `received` counts the bytes of the body so far; `handler` and `begun` are the meter's.
+    """
+
+    __slots__ = (
+        *("_parameters", "_receive", "begun", "handler", "headers", "method", "path", "received", "scope"),
+    )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -38,6 +43,9 @@ class Request:
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._receive = receive
         self._parameters: list[tuple[str, str]] | None = None
+        self.received = 0
+        self.handler = ""
+        self.begun = 0.0
 
     def header(self, name: bytes) -> str | None:
         """The first line of that name."""
@@ -88,6 +96,7 @@ class Request:
             if message["type"] == "http.disconnect":
                 raise errors.CLIENT_CLOSED()
             if data := message.get("body"):
+                self.received += len(data)
                 yield data
             if not message.get("more_body"):
                 return

@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import yaml
+from pydantic import BaseModel
 
 from lading.config.models.configuration import Configuration
+
+_MASK = "***"
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+def masked(section: BaseModel) -> dict[str, Any]:
+    """Every option with its value, for people to look at: what may be secret is hidden."""
+    shown: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        shown[field.alias or name] = _MASK if value and not field.repr else _shown(value)
+    return shown
+
+
+def _shown(value: object) -> object:
+    match value:
+        case BaseModel():
+            return masked(value)
+        case dict():
+            return {key: _shown(item) for key, item in value.items()}
+        case list():
+            return [_shown(item) for item in value]
+        case str():
+            return _CREDENTIALS.sub(_MASK, value)
+    return value
 
 
 def to_yaml(configuration: Configuration) -> str:

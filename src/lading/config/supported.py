@@ -43,13 +43,8 @@ _SETTINGS: tuple[tuple[str, Callable[[Configuration], object]], ...] = (
     ("http.tls.clientauth: other than require-and-verify-client-cert", _other_client_auth),
     ("http.tls.ciphersuites", lambda c: c.http.tls.ciphersuites and c.http.tls.minimumtls != "tls1.3"),
     ("http.tls.letsencrypt.cachefile", lambda c: c.http.tls.letsencrypt.cachefile),
-    ("http.debug.addr", lambda c: c.http.debug.addr),
     ("notifications.endpoints", lambda c: any(not e.disabled for e in c.notifications.endpoints)),
     ("redis.addrs", lambda c: c.redis.addrs),
-    ("health.storagedriver.enabled", lambda c: c.health.storagedriver.enabled),
-    ("health.file", lambda c: c.health.file),
-    ("health.http", lambda c: c.health.http),
-    ("health.tcp", lambda c: c.health.tcp),
     ("proxy.remoteurl", lambda c: c.proxy.remoteurl),
 )
 """What is not honoured at all, with how to see that it is set to something of effect."""
@@ -69,6 +64,13 @@ def unsupported(configuration: Configuration, *sections: str) -> list[str]:
     if configuration.auth.surplus:
         types = ", ".join([configuration.auth.type, *configuration.auth.surplus])
         found.append(f"auth: more than one type in configuration or environment: {types}")
+    health = configuration.health
+    unnamed = {
+        "health.file: file": [check.file for check in health.file],
+        "health.http: uri": [check.uri for check in health.http],
+        "health.tcp: addr": [check.addr for check in health.tcp],
+    }
+    found += [f"{key} is not set" for key, values in unnamed.items() if "" in values]
     if configuration.http.net == "tcp" and not configuration.http.addr:
         found.append("http.addr: is not set (host:port, such as :5000)")
     return [printable(line) for line in found if not sections or _section(line) in sections]

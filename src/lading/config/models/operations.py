@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from lading.config.models.http import split_address
 from lading.config.models.values import (
     Duration,
     Flag,
@@ -19,6 +21,26 @@ from lading.config.models.values import (
     positive_or,
 )
 
+
+def _check_uri(uri: str) -> str:
+    parts = urlsplit(uri)
+    if uri and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ValueError("must be a URL that begins with http:// or https://")
+    return uri
+
+
+def _check_address(address: str) -> str:
+    if address:
+        split_address(address)
+    return address
+
+
+def _check_file(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("must be the path of a file")
+    return path
+
+
 Interval = Annotated[Duration, AfterValidator(positive_or(10.0))]
 
 
@@ -31,15 +53,15 @@ class StorageDriverCheck(Section):
 class FileCheck(Section):
     """Unhealthy while the file exists."""
 
-    file: Text = ""
+    file: Annotated[Text, AfterValidator(_check_file)] = ""
     interval: Interval = 10.0
     threshold: Integer = 0
 
 
 class HttpCheck(Section):
-    """`timeout` 0 is none."""
+    """`timeout` 0 is 60 s."""
 
-    uri: Text = ""
+    uri: Annotated[Text, AfterValidator(_check_uri)] = ""
     headers: Lists[Text] = Field(default_factory=dict, repr=False)
     statuscode: Annotated[Integer, AfterValidator(nonzero_or(200))] = 200
     timeout: Duration = 0.0
@@ -48,9 +70,9 @@ class HttpCheck(Section):
 
 
 class TcpCheck(Section):
-    """`timeout` 0 is none."""
+    """`timeout` 0 is 60 s."""
 
-    addr: Text = ""
+    addr: Annotated[Text, AfterValidator(_check_address)] = ""
     timeout: Duration = 0.0
     interval: Interval = 10.0
     threshold: Integer = 0
@@ -63,6 +85,15 @@ class Health(Section):
     file: Annotated[list[FileCheck], Segment("FILECHECKERS")] = Field(default_factory=list)
     http: Annotated[list[HttpCheck], Segment("HTTPCHECKERS")] = Field(default_factory=list)
     tcp: Annotated[list[TcpCheck], Segment("TCPCHECKERS")] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _one_check_of_a_name(self) -> Health:
+        names = [check.file for check in self.file]
+        names += [check.uri for check in self.http] + [check.addr for check in self.tcp]
+        for name in sorted({*names} - {""}):
+            if names.count(name) > 1:
+                raise ValueError(f"Check already exists: {name}")
+        return self
 
 
 class Events(Section):

@@ -1,0 +1,127 @@
+"""The composition of what operators watch a registry by: figures, health checks, the debug listener.
+
+All of it runs in the housekeeping process; workers count, and answer when they are asked. Where nothing of it is
+configured, nothing of it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lading.api.routes import Endpoint
+from lading.config.dump import masked
+from lading.config.models.configuration import Configuration
+from lading.config.models.http import split_address
+from lading.operations import agent, health
+from lading.operations.agent import Agent, Respondent
+from lading.operations.collector import Collector
+from lading.operations.figures import Figures
+from lading.operations.health import Check, Checks
+from lading.operations.housekeeping import Chore
+from lading.operations.watched import Stopwatch, WatchedStorage
+from lading.registry.ports import Storage
+from lading.server import builtin
+from lading.server.listener import Listener
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Oversight:
+    """What the parent makes for it: `meeting` is where workers meet the housekeeping process, `debug` listens."""
+
+    meeting: socket.socket
+    workers: int
+    debug: socket.socket | None
+
+    @property
+    def address(self) -> bytes:
+        name: bytes = self.meeting.getsockname()
+        return name
+
+
+def prepare(configuration: Configuration, debug: Listener | None, workers: int) -> Oversight | None:
+    """None where there is nothing to oversee. Raises `ServerError`."""
+    checks = configuration.health
+    if debug is None and not (checks.storagedriver.enabled or checks.file or checks.http or checks.tcp):
+        return None
+    listening = None
+    if debug is not None:
+        debug.check()
+        [listening] = debug.bind(1)
+    return Oversight(agent.meeting_point(), workers, listening)
+
+
+def figures(configuration: Configuration) -> Figures | None:
+    """What this process counts with, if there is a listener that shows it."""
+    debug = configuration.http.debug
+    if not debug.addr or not debug.prometheus.enabled:
+        return None
+    return Figures(tuple(endpoint.value for endpoint in Endpoint))
+
+
+def watched(storage: Storage, counting: Figures | None) -> Storage:
+    return storage if counting is None else WatchedStorage(storage, Stopwatch(counting))
+
+
+def enlist(address: bytes, counting: Figures | None, tell: agent.Tell) -> None:
+    """Let the housekeeping process ask this worker. To be called where its event loop runs, or is set."""
+    Agent(address, Respondent(counting, asyncio.get_event_loop()), tell).start()
+
+
+def chores(
+    configuration: Configuration, oversight: Oversight, storage: Storage, counting: Figures | None
+) -> Sequence[Chore]:
+    """What the housekeeping process has to do; to be called where its event loop runs."""
+    respondent = Respondent(counting, asyncio.get_running_loop())
+    collector = Collector(oversight.meeting, respondent, oversight.workers)
+    checks = Checks(_checks(configuration, storage), collector.tell)
+    return [collector.serve, checks.run, *_debug(configuration, oversight, collector, checks)]
+
+
+def _debug(
+    configuration: Configuration, oversight: Oversight, collector: Collector, checks: Checks
+) -> Sequence[Chore]:
+    if oversight.debug is None:
+        return []
+    from lading.operations.debug import DebugPages  # noqa: PLC0415  what it needs takes long to import
+
+    prometheus = configuration.http.debug.prometheus
+    path = prometheus.path if prometheus.enabled else ""
+    if path:
+        log.info("providing prometheus metrics on %s", path)
+    log.info("debug server listening %s", configuration.http.debug.addr)
+    pages = DebugPages(collector, checks.state, masked(configuration), path)
+    return [functools.partial(builtin.serve, pages, oversight.debug)]
+
+
+def _checks(configuration: Configuration, storage: Storage) -> list[Check]:
+    section = configuration.health
+    found = []
+    if section.storagedriver.enabled:
+        driver = section.storagedriver
+        name, probe = f"storagedriver_{configuration.storage.driver}", health.storage_probe(storage)
+        found.append(Check(name, probe, driver.interval, driver.threshold))
+    for file in section.file:
+        log.info("configuring file health check path=%s, interval=%d", file.file, file.interval)
+        found.append(Check(file.file, health.file_probe(file.file), file.interval, file.threshold))
+    for http in section.http:
+        log.info(
+            "configuring HTTP health check uri=%s, interval=%d, threshold=%d",
+            *(http.uri, http.interval, http.threshold),
+        )
+        asking = health.http_probe(http.uri, http.headers, http.statuscode, http.timeout)
+        found.append(Check(http.uri, asking, http.interval, http.threshold, http.timeout))
+    for tcp in section.tcp:
+        log.info(
+            "configuring TCP health check addr=%s, interval=%d, threshold=%d",
+            *(tcp.addr, tcp.interval, tcp.threshold),
+        )
+        dialling = health.tcp_probe(tcp.addr, *split_address(tcp.addr))
+        found.append(Check(tcp.addr, dialling, tcp.interval, tcp.threshold, tcp.timeout))
+    return found
