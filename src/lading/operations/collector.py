@@ -9,11 +9,13 @@ import asyncio
 import contextlib
 import functools
 import itertools
+import operator
 import os
 import platform
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
@@ -59,14 +61,16 @@ class Collector:
         self._met = 0
         self._cpu: dict[int, float] = {}
         self._numbers = itertools.count(1)
-        self._silent = 0
         self._healthy = True
 
     async def serve(self) -> None:
         """Until cancelled."""
-        server = await asyncio.start_unix_server(self._meet, sock=self._listening)
-        async with server:
-            await server.serve_forever()
+        self._listening.setblocking(False)
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                line, _ = await loop.sock_accept(self._listening)
+                group.create_task(self._meet(line))
 
     def tell(self, healthy: bool) -> None:
         """All workers, and those to come, are told at once."""
@@ -74,39 +78,41 @@ class Collector:
         for worker in self._workers:
             worker.writer.write(encode({"healthy": healthy}))
 
-    async def ask(self, question: Message, seconds: float = ANSWER_SECONDS) -> dict[int, object]:
-        """Of every process that answers in time, by their ids; this one among them."""
+    async def ask(self, question: Message, seconds: float = ANSWER_SECONDS) -> list[tuple[int, Any]]:
+        """Of every process that answers in time, with their ids; this one among them."""
+        own, answers = await self._ask_all(question, seconds)
+        told = [(worker.pid, answer) for worker, answer in answers.items() if answer is not None]
+        return sorted([(os.getpid(), own), *told], key=operator.itemgetter(0))
+
+    async def _ask_all(self, question: Message, seconds: float) -> tuple[Any, dict[Worker, Any]]:
         workers = list(self._workers)
         asking = asyncio.gather(*[self._ask(worker, question, seconds) for worker in workers])
         own = await in_daemon_thread(functools.partial(self._respondent.answer, question))
-        answers = await asking
-        self._silent = sum(answer is None for answer in answers)
-        told = {worker.pid: a for worker, a in zip(workers, answers, strict=True) if a is not None}
-        return {os.getpid(): own, **told}
+        return own, dict(zip(workers, await asking, strict=True))
 
     async def series(self) -> Series:
         """The figures of all processes together, dead ones included."""
-        answers = await self.ask({"ask": "figures"})
-        total: Series = {}
+        own, answers = await self._ask_all({"ask": "figures"}, ANSWER_SECONDS)
+        total = catalogue.from_wire(own)
+        for worker, answer in answers.items():
+            if answer is not None:
+                worker.figures = catalogue.from_wire(answer)
         for worker in self._workers:
-            if worker.pid in answers:
-                worker.figures = catalogue.from_wire(answers[worker.pid])  # type: ignore[arg-type]
             catalogue.add(total, worker.figures)
         for figures in [self._forgotten, *self._gone.values()]:
             catalogue.add(total, figures)
-        catalogue.add(total, catalogue.from_wire(answers[os.getpid()]))  # type: ignore[arg-type]
-        catalogue.add(total, self._of_workers())
+        catalogue.add(total, self._of_workers(sum(answer is None for answer in answers.values())))
         catalogue.add(total, self._of_processes())
         for metric in catalogue.METRICS:
             for labels in metric.initial:
                 total.setdefault((metric.name, labels), [0])
         return total
 
-    def _of_workers(self) -> Series:
+    def _of_workers(self, silent: int) -> Series:
         return {
             (catalogue.WORKERS.name, ()): [len(self._workers)],
             (catalogue.RESTARTS.name, ()): [max(0, self._met - self._expected)],
-            (catalogue.SILENT.name, ()): [self._silent],
+            (catalogue.SILENT.name, ()): [silent],
             (catalogue.INFO.name, (platform.python_version(), __version__)): [1],
         }
 
@@ -135,23 +141,25 @@ class Collector:
         finally:
             worker.waiting.pop(number, None)
 
-    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pid = own_kin(writer.get_extra_info("socket"))
-        messages = _messages(reader)
+    async def _meet(self, line: socket.socket) -> None:
+        pid = own_kin(line)
+        reader, writer = await asyncio.open_connection(sock=line)
         with contextlib.closing(writer):
-            first = await anext(messages, None)
-            if pid is None or first is None:
+            messages = _messages(reader)
+            first: Message = await anext(messages, {})
+            if pid is None or not isinstance(first.get("name"), str):
                 return
-            worker = Worker(first["name"], pid, writer)
-            if self._gone.pop(worker.name, None) is None:
+            known = self._gone.pop(first["name"], None)
+            worker = Worker(first["name"], pid, writer, known or {})
+            if known is None:
                 self._met += 1
             self._workers.add(worker)
             try:
                 writer.write(encode({"healthy": self._healthy}))
                 async for message in messages:
-                    answer = worker.waiting.get(message["id"])
+                    answer = worker.waiting.get(message.get("id", 0))
                     if answer is not None and not answer.done():
-                        answer.set_result(message["answer"])
+                        answer.set_result(message.get("answer"))
             finally:
                 self._retire(worker)
 
@@ -166,7 +174,9 @@ class Collector:
 
 
 async def _messages(reader: asyncio.StreamReader) -> AsyncIterator[Message]:
-    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, ValueError):
         while True:
             head = await reader.readexactly(_HEAD_BYTES)
-            yield orjson.loads(await reader.readexactly(frame_length(head)))
+            message = orjson.loads(await reader.readexactly(frame_length(head)))
+            if isinstance(message, dict):
+                yield message

@@ -112,10 +112,10 @@ class DebugPages:
 
     async def _stacks(self, _: Request) -> Page:
         answers = await self.collector.ask({"ask": "stacks"})
-        return Page("\n".join(f"process {pid}\n{text}" for pid, text in sorted(answers.items())))
+        return Page("\n".join(f"process {pid}\n{text}" for pid, text in answers))
 
     async def _memory(self, _: Request) -> Page:
-        answers = await self.collector.ask({"ask": "memory"})
+        answers = dict(await self.collector.ask({"ask": "memory"}))
         processes = [
             {"pid": pid, "name": usage.name, "rss": usage.resident, "pss": usage.pss, "python": answers.get(pid)}
             for pid, usage in introspection.processes(os.getppid()).items()
@@ -128,12 +128,7 @@ class DebugPages:
             return Page(f"seconds: a whole number from 1 to {MAX_PROFILE_SECONDS:.0f}\n", status=400)
         question = {"ask": "profile", "seconds": seconds}
         answers = await self.collector.ask(question, seconds + ANSWER_SECONDS)
-        lines = [
-            f"process {pid};{stack} {count}\n"
-            for pid, counts in answers.items()
-            if isinstance(counts, dict)
-            for stack, count in counts.items()
-        ]
+        lines = [f"process {pid};{stack} {count}\n" for pid, counts in answers for stack, count in counts.items()]
         return Page("".join(sorted(lines)))
 
 
