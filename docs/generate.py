@@ -215,7 +215,7 @@ ALLOWED = {
     "version": "`0.1`",
     "log.formatter": "`text`, `json`, `logstash`",
     "log.hooks[].type": "`mail`",
-    "log.hooks[].levels": "levels",
+    "log.hooks[].levels": "`panic`, `fatal`, `error`, `warn`, `info`, `debug`",
     "storage.filesystem.maxthreads": "integer, or one in quotes",
     "storage.cache.blobdescriptor": "`inmemory`, `redis`",
     "storage.tag.concurrencylimit": "0 or more",
@@ -235,6 +235,9 @@ PROBES: dict[str, list[Any]] = {
     "version": ["0.1"],
     "log.formatter": ["text", "json", "logstash"],
     "log.hooks[].disabled": [True, False],
+    "log.hooks[].type": ["mail"],
+    "log.hooks[].levels": [["error"]],
+    "log.hooks[].options.smtp.addr": ["mail.example:25"],
     "storage.cache.blobdescriptor": ["inmemory", "redis"],
     "auth": ["none"],
     "middleware.<name>[].disabled": [True, False],
@@ -420,6 +423,12 @@ def _stops(path: str, value: Any) -> bool:
         document["http"]["tls"] = {"certificate": "c", "key": "k", "clientcas": ["a"]} | document["http"]["tls"]
     for check in NAMED_CHECKS.keys() & document.get("health", {}).keys():
         document["health"][check] = [NAMED_CHECKS[check] | document["health"][check][0]]
+    for hook in document.get("log", {}).get("hooks", []):
+        given = hook.get("options", {})
+        smtp = {"addr": "x:25"} | given.get("smtp", {})
+        hook.setdefault("type", "mail")
+        hook.setdefault("levels", ["error"])
+        hook["options"] = {"from": "x", "to": ["x"]} | given | {"smtp": smtp}
     # JSON is YAML. What is said of a key by its name alone is not of interest: only that the start stops.
     return bool(unsupported(parse(json.dumps(document), path, {}).configuration))
 

@@ -18,9 +18,10 @@ from lading.api.app import Application
 from lading.api.service import Gate, Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
+from lading.config import variables
 from lading.config.models.configuration import Configuration
 from lading.config.models.storage import FilesystemParameters
-from lading.operations import housekeeping
+from lading.operations import housekeeping, logging
 from lading.operations.accesslog import AccessLog
 from lading.operations.housekeeping import Chore, Purging
 from lading.oversight import Oversight
@@ -56,6 +57,16 @@ DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
     "filesystem": _filesystem,
     "inmemory": _memory,
 }
+
+
+def configure_log(configuration: Configuration) -> None:
+    """What is logged from here on goes where, and in the form, that the configuration says."""
+    section = configuration.log
+    formatter = section.formatter or "text"
+    logging.configure(
+        logging.Settings(section.level, formatter, section.fields, section.reportcaller, colour=variables.colour())
+    )
+    logging.log.debug('using "%s" logging formatter', formatter)
 
 
 def processes(configuration: Configuration, workers: int | None) -> dict[str, Role]:

@@ -12,7 +12,6 @@ from lading import __version__, build
 from lading.config.load import BUILT_IN, Loaded, load
 from lading.config.problems import ConfigurationError
 from lading.config.supported import unsupported
-from lading.operations import logging as operations_logging
 from lading.server import processes
 from lading.server.listener import ServerError
 
@@ -50,9 +49,7 @@ def _serve(loaded: Loaded, workers: int | None) -> int:
     problems = unsupported(configuration)
     if problems:
         raise ConfigurationError(loaded.source, problems)
-    operations_logging.configure(
-        configuration.log.level, configuration.log.formatter or "text", configuration.log.fields
-    )
+    build.configure_log(configuration)
     for warning in loaded.warnings:
         log.warning("%s", warning)
     if not configuration.http.secret and not trial:

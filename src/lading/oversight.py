@@ -17,7 +17,7 @@ from lading.api.routes import Endpoint
 from lading.config.dump import masked
 from lading.config.models.configuration import Configuration
 from lading.config.models.http import split_address
-from lading.operations import agent, health
+from lading.operations import agent, health, mail
 from lading.operations.agent import Agent, Respondent
 from lading.operations.collector import Collector
 from lading.operations.figures import Figures
@@ -38,6 +38,8 @@ class Oversight:
     meeting: socket.socket
     workers: int
     debug: socket.socket | None
+    mail: socket.socket | None
+    """Where log entries to be mailed come out."""
 
     @property
     def address(self) -> bytes:
@@ -48,13 +50,43 @@ class Oversight:
 def prepare(configuration: Configuration, debug: Listener | None, workers: int) -> Oversight | None:
     """None where there is nothing to oversee. Raises `ServerError`."""
     checks = configuration.health
-    if debug is None and not (checks.storagedriver.enabled or checks.file or checks.http or checks.tcp):
+    checked = checks.storagedriver.enabled or checks.file or checks.http or checks.tcp
+    hooks = mail_hooks(configuration)
+    if debug is None and not checked and not hooks:
         return None
     listening = None
     if debug is not None:
         debug.check()
         [listening] = debug.bind(1)
-    return Oversight(agent.meeting_point(), workers, listening)
+    return Oversight(
+        agent.meeting_point(), workers, listening, _mail_line(configuration, hooks) if hooks else None
+    )
+
+
+def mail_hooks(configuration: Configuration) -> list[mail.Hook]:
+    found = []
+    for hook in configuration.log.hooks:
+        if not hook.disabled:
+            options = hook.options
+            found.append(
+                mail.Hook(
+                    frozenset(mail.LEVELS[level] for level in hook.levels),
+                    *split_address(options.smtp.addr),
+                    sender=options.sender,
+                    to=options.to,
+                    username=options.smtp.username,
+                    password=options.smtp.password,
+                    insecure=options.smtp.insecure,
+                )
+            )
+    return found
+
+
+def _mail_line(configuration: Configuration, hooks: Sequence[mail.Hook]) -> socket.socket:
+    """From here on, in this process and those it forks, entries go to the housekeeping process to be mailed."""
+    into, out = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    logging.getLogger().addHandler(mail.MailHandler(into, hooks, configuration.log.fields))
+    return out
 
 
 def figures(configuration: Configuration) -> Figures | None:
@@ -81,7 +113,10 @@ def chores(
     respondent = Respondent(counting, asyncio.get_running_loop())
     collector = Collector(oversight.meeting, respondent, oversight.workers)
     checks = Checks(_checks(configuration, storage), collector.tell)
-    return [collector.serve, checks.run, *_debug(configuration, oversight, collector, checks)]
+    found: list[Chore] = [collector.serve, checks.run]
+    if oversight.mail is not None:
+        found.append(mail.Mailer(oversight.mail, mail_hooks(configuration), socket.gethostname()).run)
+    return [*found, *_debug(configuration, oversight, collector, checks)]
 
 
 def _debug(

@@ -12,7 +12,8 @@ log:
   level: debug
   formatter: json
   fields: {a: b}
-  hooks: [{disabled: true, type: mail}]
+  hooks: [{type: mail, levels: [warn], options: {smtp: {addr: m:25}, from: f, to: [t]}}]
+  reportcaller: true
 storage:
   filesystem: {rootdirectory: /data, maxthreads: 50}
   cache: {blobdescriptor: inmemory}
@@ -49,6 +50,9 @@ policy: {repository: {classes: [image]}}
 """
 
 
+HOOK = "log: {hooks: [{type: mail, levels: [error], options: {smtp: {addr: m:25}, from: f, to: [t]}}]}"
+
+
 def test_what_is_honoured():
     assert unsupported(read(HONOURED)) == []
     assert unsupported(load(None, {}).configuration) == []
@@ -57,9 +61,14 @@ def test_what_is_honoured():
 @pytest.mark.parametrize(
     ("body", "line"),
     [
-        ("log: {formatter: logstash}", 'log.formatter: unsupported logging formatter: "logstash"'),
-        ("log: {reportcaller: true}", "log.reportcaller: "),
-        ("log: {hooks: [{disabled: true}, {type: mail}]}", "log.hooks: "),
+        ("log: {formatter: xml}", 'log.formatter: unsupported logging formatter: "xml"'),
+        ("log: {hooks: [{disabled: true}, {type: pager}]}", 'log.hooks: unknown type "pager"'),
+        (HOOK.replace("[error]", "[loud]"), 'log.hooks: levels: unknown level "loud"'),
+        (HOOK.replace("[error]", "[]"), "log.hooks: levels is not set"),
+        (HOOK.replace("from: f", "x: y"), "log.hooks: options.from is not set"),
+        (HOOK.replace("[t]", "[]"), "log.hooks: options.to is not set"),
+        (HOOK.replace("m:25", "m"), "log.hooks: options.smtp.addr: invalid Mail Address: must be host:port"),
+        (HOOK.replace("from: f", r'from: "f\n"'), "log.hooks: options: an address has control characters"),
         (
             "auth: {htpasswd: {realm: r}}",
             "auth: unable to configure authorization (htpasswd): no access controller",
@@ -114,7 +123,7 @@ def test_two_kinds_of_authorization():
 
 
 def test_some_sections_only():
-    configuration = read("storage: s3\nauth: token\nlog: {formatter: logstash}")
+    configuration = read("storage: s3\nauth: token\nlog: {formatter: xml}")
     assert len(unsupported(configuration)) == 4
     assert [line.partition(":")[0] for line in unsupported(configuration, "log", "storage")] == [
         "log.formatter",

@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lading.config.models.configuration import Configuration
+from lading.config.models.http import split_address
+from lading.config.models.log import Hook
 from lading.config.problems import printable
+
+LEVELS = frozenset({"panic", "fatal", "error", "warn", "warning", "info", "debug"})
+"""What hooks may be of."""
 
 
 def _middleware(configuration: Configuration, point: str) -> bool:
@@ -21,7 +26,12 @@ def _other_client_auth(configuration: Configuration) -> bool:
 
 
 _CHOICES: tuple[tuple[str, Callable[[Configuration], str], tuple[str, ...], str], ...] = (
-    ("log.formatter", lambda c: c.log.formatter, ("text", "json", ""), 'unsupported logging formatter: "<x>"'),
+    (
+        "log.formatter",
+        lambda c: c.log.formatter,
+        ("text", "json", "logstash", ""),
+        'unsupported logging formatter: "<x>"',
+    ),
     ("storage", lambda c: c.storage.driver, ("filesystem", "inmemory"), "StorageDriver not registered: <x>"),
     (
         "auth",
@@ -33,8 +43,6 @@ _CHOICES: tuple[tuple[str, Callable[[Configuration], str], tuple[str, ...], str]
 """Keys that choose by a name: those that are honoured, and what to say of another."""
 
 _SETTINGS: tuple[tuple[str, Callable[[Configuration], object]], ...] = (
-    ("log.reportcaller", lambda c: c.log.reportcaller),
-    ("log.hooks", lambda c: any(not hook.disabled for hook in c.log.hooks)),
     ("storage.cache.blobdescriptor: redis", lambda c: c.storage.cache.blobdescriptor == "redis"),
     ("middleware.registry", lambda c: _middleware(c, "registry")),
     ("middleware.repository", lambda c: _middleware(c, "repository")),
@@ -64,6 +72,7 @@ def unsupported(configuration: Configuration, *sections: str) -> list[str]:
     if configuration.auth.surplus:
         types = ", ".join([configuration.auth.type, *configuration.auth.surplus])
         found.append(f"auth: more than one type in configuration or environment: {types}")
+    found += [line for hook in configuration.log.hooks if not hook.disabled for line in _hook(hook)]
     health = configuration.health
     unnamed = {
         "health.file: file": [check.file for check in health.file],
@@ -74,6 +83,23 @@ def unsupported(configuration: Configuration, *sections: str) -> list[str]:
     if configuration.http.net == "tcp" and not configuration.http.addr:
         found.append("http.addr: is not set (host:port, such as :5000)")
     return [printable(line) for line in found if not sections or _section(line) in sections]
+
+
+def _hook(hook: Hook) -> list[str]:
+    """What a hook lacks, or cannot be."""
+    if hook.type != "mail":
+        return [f'log.hooks: unknown type "{hook.type}" (this version of Lading has: mail)']
+    found = [f'log.hooks: levels: unknown level "{level}"' for level in hook.levels if level not in LEVELS]
+    options = hook.options
+    given = {"levels": hook.levels, "options.from": options.sender, "options.to": options.to}
+    found += [f"log.hooks: {key} is not set" for key, value in given.items() if not value]
+    if any(not address.isprintable() for address in [options.sender, *options.to]):
+        found.append("log.hooks: options: an address has control characters")
+    try:
+        split_address(options.smtp.addr)
+    except ValueError as error:
+        found.append(f"log.hooks: options.smtp.addr: invalid Mail Address: {error}")
+    return found
 
 
 def _section(line: str) -> str:
