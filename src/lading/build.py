@@ -30,6 +30,7 @@ from lading.registry.registry import Registry
 from lading.registry.validation import Rules
 from lading.server import builtin
 from lading.server.listener import DRAIN_SECONDS, Listener, Role
+from lading.server.listening import Application as Serving
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
 
@@ -84,8 +85,14 @@ def processes(configuration: Configuration, workers: int | None) -> dict[str, Ro
     where = listener(configuration)
     headers(configuration)
     overseen = oversight.prepare(configuration, _debug_listener(configuration), workers)
-    load = functools.partial(application, configuration, secret, b"" if overseen is None else overseen.address)
-    serving = _workers_of(where)(load, where, workers)
+    traces = oversight.traces()
+    at_end: list[Callable[[], None]] = []
+    overseer = b"" if overseen is None else overseen.address
+    load = functools.partial(application, configuration, secret, overseer, traces, at_end)
+    roles = _workers_of(where)(load, where, workers)
+    serving = {
+        name: Role(functools.partial(_work, role.work, at_end), role.listening) for name, role in roles.items()
+    }
     purges = purging(configuration) if shared.traits.shared else None
     if purges is not None or overseen is not None:
         work = functools.partial(keep_house, configuration, purges, overseen)
@@ -93,7 +100,16 @@ def processes(configuration: Configuration, workers: int | None) -> dict[str, Ro
     return serving
 
 
-def _workers_of(where: Listener) -> Callable[[Callable[[], Application], Listener, int], dict[str, Role]]:
+def _work(work: Callable[[], int], at_end: list[Callable[[], None]]) -> int:
+    """What the application put on `at_end` in this process is done when the work is."""
+    try:
+        return work()
+    finally:
+        for finish in at_end:
+            finish()
+
+
+def _workers_of(where: Listener) -> Callable[[Callable[[], Serving], Listener, int], dict[str, Role]]:
     if where.http2:
         from lading.server import granian  # noqa: PLC0415  a second dependency that takes long to import
 
@@ -101,17 +117,26 @@ def _workers_of(where: Listener) -> Callable[[Callable[[], Application], Listene
     return builtin.workers
 
 
-def application(configuration: Configuration, secret: bytes, overseer: bytes = b"") -> Application:
+def application(
+    configuration: Configuration, secret: bytes, overseer: bytes, traces: str, at_end: list[Callable[[], None]]
+) -> Serving:
     """Raises `BuildError`. `secret` signs the URLs of uploads and is the same in all processes.
 
-    `overseer` is where the housekeeping process is met, if it wants to know of this one.
+    `overseer` is where the housekeeping process is met, if it wants to know of this one; `traces` is the name of
+    an exporter, if there is one. `at_end` is given what is to be done when the server has ended.
     """
     access_log = None if configuration.log.accesslog.disabled else AccessLog()
     figures = oversight.figures(configuration)
-    serving = service(configuration, oversight.watched(storage(configuration), figures), secret)
+    watched = oversight.watched(storage(configuration), figures)
+    tracing = oversight.tracing(traces)
+    if tracing is not None:
+        at_end.append(tracing.close)
+        watched = tracing.storage(watched)
+    serving = service(configuration, watched, secret)
     if overseer:
         oversight.enlist(overseer, figures, functools.partial(_tell, serving.gate))
-    return Application(serving, access_log, figures)
+    made = Application(serving, access_log, figures)
+    return made if tracing is None else tracing.application(made)
 
 
 def _tell(gate: Gate, healthy: bool) -> None:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import logging
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lading.api.routes import Endpoint
+from lading.config import variables
 from lading.config.dump import masked
 from lading.config.models.configuration import Configuration
 from lading.config.models.http import split_address
+from lading.config.problems import ConfigurationError
 from lading.operations import agent, health, mail
 from lading.operations.agent import Agent, Respondent
 from lading.operations.collector import Collector
@@ -27,6 +31,9 @@ from lading.operations.watched import Stopwatch, WatchedStorage
 from lading.registry.ports import Storage
 from lading.server import builtin
 from lading.server.listener import Listener
+
+if TYPE_CHECKING:
+    from lading.operations.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +106,27 @@ def figures(configuration: Configuration) -> Figures | None:
 
 def watched(storage: Storage, counting: Figures | None) -> Storage:
     return storage if counting is None else WatchedStorage(storage, Stopwatch(counting))
+
+
+def traces() -> str:
+    """The exporter of traces that the environment asks for, if any. Raises `ConfigurationError`."""
+    exporter = variables.traces_exporter()
+    if exporter:
+        try:
+            importlib.import_module("lading.operations.tracing")
+        except ImportError as error:
+            what = f"OTEL_TRACES_EXPORTER: traces need pip install 'lading[otel]' ({error}); or set it to none"
+            raise ConfigurationError("the environment", [what]) from error
+    return exporter
+
+
+def tracing(exporter: str) -> Tracing | None:
+    """To be called in the process whose spans it is for."""
+    if not exporter:
+        return None
+    from lading.operations.tracing import Tracing  # noqa: PLC0415  of an extra, and long to import
+
+    return Tracing.to(exporter)
 
 
 def enlist(address: bytes, counting: Figures | None, tell: agent.Tell) -> None:
