@@ -59,7 +59,7 @@ ALLOWED = {
     "version": "`0.1`",
     "log.formatter": "`text`, `json`, `logstash`",
     "log.hooks[].type": "`mail`",
-    "log.hooks[].levels": "levels",
+    "log.hooks[].levels": "`panic`, `fatal`, `error`, `warn`, `info`, `debug`",
     "storage.filesystem.maxthreads": "integer, or one in quotes",
     "storage.cache.blobdescriptor": "`inmemory`, `redis`",
     "storage.tag.concurrencylimit": "0 or more",
@@ -79,6 +79,9 @@ PROBES: dict[str, list[Any]] = {
     "version": ["0.1"],
     "log.formatter": ["text", "json", "logstash"],
     "log.hooks[].disabled": [True, False],
+    "log.hooks[].type": ["mail"],
+    "log.hooks[].levels": [["error"]],
+    "log.hooks[].options.smtp.addr": ["mail.example:25"],
     "storage.cache.blobdescriptor": ["inmemory", "redis"],
     "auth": ["none"],
     "middleware.<name>[].disabled": [True, False],
@@ -88,16 +91,18 @@ PROBES: dict[str, list[Any]] = {
     "http.tls.ciphersuites": [["TLS_RSA_WITH_AES_128_CBC_SHA"]],
     "notifications.endpoints[].disabled": [True, False],
     "redis.addrs": [["x"]],
+    "http.debug.addr": [":5001"],
+    "http.debug.prometheus.path": ["/metrics"],
+    "health.http[].uri": ["http://x"],
+    "health.tcp[].addr": ["x:1"],
     "health.storagedriver.enabled": [True],
 }
 """Values to try where the type alone does not say which are good."""
 
 SWITCHES = {
-    "http.debug.": "http.debug.addr",
     "http.tls.letsencrypt.": "http.tls.letsencrypt.cachefile",
     "notifications.": "notifications.endpoints[].url",
     "redis.": "redis.addrs",
-    "health.storagedriver.": "health.storagedriver.enabled",
     "proxy.": "proxy.remoteurl",
 }
 """Keys below the first have an effect only with the second."""
@@ -205,6 +210,10 @@ def segments() -> Iterator[tuple[str, str]]:
 def render(page: str) -> str:
     """The page with its generated parts made anew."""
     return _replace(_replace(page, "keys", _tables()), "segments", _segment_table())
+
+
+NAMED_CHECKS = {"file": {"file": "x"}, "http": {"uri": "http://x"}, "tcp": {"addr": "x:1"}}
+"""What a health check does not go without."""
 
 
 def _parent(path: str) -> str:
@@ -343,6 +352,14 @@ def _refusal(path: str, value: Any) -> str:
     _set(document, re.findall(r"\[\]|[^.\[\]]+", path.replace("<name>", "storage")), value)
     if path.startswith("http.tls.") and "letsencrypt" not in path:  # these have an effect only together
         document["http"]["tls"] = {"certificate": "c", "key": "k", "clientcas": ["a"]} | document["http"]["tls"]
+    for check in NAMED_CHECKS.keys() & document.get("health", {}).keys():
+        document["health"][check] = [NAMED_CHECKS[check] | document["health"][check][0]]
+    for hook in document.get("log", {}).get("hooks", []):
+        given = hook.get("options", {})
+        smtp = {"addr": "x:25"} | given.get("smtp", {})
+        hook.setdefault("type", "mail")
+        hook.setdefault("levels", ["error"])
+        hook["options"] = {"from": "x", "to": ["x"]} | given | {"smtp": smtp}
     # JSON is YAML. What is said of a key by its name alone is not of interest: only that the start stops.
     lines = unsupported(parse(json.dumps(document), path, {}).configuration)
     what = lines[0].partition(": ")[2] if lines else ""

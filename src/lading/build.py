@@ -13,20 +13,25 @@ import secrets
 import socket
 from collections.abc import Callable
 
+from lading import oversight
 from lading.api.app import Application
-from lading.api.service import Limits, Service
+from lading.api.service import Gate, Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
+from lading.config import variables
 from lading.config.models.configuration import Configuration
 from lading.config.models.http import split_address
 from lading.config.models.storage import FilesystemParameters
+from lading.operations import housekeeping, logging
 from lading.operations.accesslog import AccessLog
-from lading.operations.housekeeping import Housekeeping, Purging
+from lading.operations.housekeeping import Chore, Purging
+from lading.oversight import Oversight
 from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
 from lading.server import builtin
 from lading.server.listener import DRAIN_SECONDS, Listener, Role
+from lading.server.listening import Application as Serving
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
 
@@ -53,6 +58,16 @@ DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
 }
 
 
+def configure_log(configuration: Configuration) -> None:
+    """What is logged from here on goes where, and in the form, that the configuration says."""
+    section = configuration.log
+    formatter = section.formatter or "text"
+    logging.configure(
+        logging.Settings(section.level, formatter, section.fields, section.reportcaller, colour=variables.colour())
+    )
+    logging.log.debug('using "%s" logging formatter', formatter)
+
+
 def processes(configuration: Configuration, workers: int | None) -> dict[str, Role]:
     """What each process of the registry is to run. `workers` None means one per CPU where storage can be shared.
 
@@ -65,15 +80,33 @@ def processes(configuration: Configuration, workers: int | None) -> dict[str, Ro
         raise BuildError(f"--workers: storage {shared.name} serves one process only")
     # What is not UTF-8 in the environment is kept byte for byte.
     secret = configuration.http.secret.encode("utf-8", "surrogateescape") or secrets.token_bytes(32)
-    load = functools.partial(application, configuration, secret)
     where = listener(configuration)
-    serving = _workers_of(where)(load, where, workers)
-    if shared.traits.shared and (chores := purging(configuration)) is not None:
-        serving["housekeeping"] = Role(functools.partial(keep_house, configuration, chores))
+    overseen = oversight.prepare(configuration, _debug_listener(configuration), workers)
+    traces = oversight.traces()
+    at_end: list[Callable[[], None]] = []
+    overseer = b"" if overseen is None else overseen.address
+    load = functools.partial(application, configuration, secret, overseer, traces, at_end)
+    roles = _workers_of(where)(load, where, workers)
+    serving = {
+        name: Role(functools.partial(_work, role.work, at_end), role.listening) for name, role in roles.items()
+    }
+    purges = purging(configuration) if shared.traits.shared else None
+    if purges is not None or overseen is not None:
+        work = functools.partial(keep_house, configuration, purges, overseen)
+        serving["housekeeping"] = Role(work, None if overseen is None else overseen.debug)
     return serving
 
 
-def _workers_of(where: Listener) -> Callable[[Callable[[], Application], Listener, int], dict[str, Role]]:
+def _work(work: Callable[[], int], at_end: list[Callable[[], None]]) -> int:
+    """What the application put on `at_end` in this process is done when the work is."""
+    try:
+        return work()
+    finally:
+        for finish in at_end:
+            finish()
+
+
+def _workers_of(where: Listener) -> Callable[[Callable[[], Serving], Listener, int], dict[str, Role]]:
     if where.http2:
         from lading.server import granian  # noqa: PLC0415  a second dependency that takes long to import
 
@@ -81,15 +114,46 @@ def _workers_of(where: Listener) -> Callable[[Callable[[], Application], Listene
     return builtin.workers
 
 
-def application(configuration: Configuration, secret: bytes) -> Application:
-    """Raises `BuildError`. `secret` signs the URLs of uploads and is the same in all processes."""
+def application(
+    configuration: Configuration, secret: bytes, overseer: bytes, traces: str, at_end: list[Callable[[], None]]
+) -> Serving:
+    """Raises `BuildError`. `secret` signs the URLs of uploads and is the same in all processes.
+
+    `overseer` is where the housekeeping process is met, if it wants to know of this one; `traces` is the name of
+    an exporter, if there is one. `at_end` is given what is to be done when the server has ended.
+    """
     access_log = None if configuration.log.accesslog.disabled else AccessLog()
-    return Application(service(configuration, storage(configuration), secret), access_log)
+    figures = oversight.figures(configuration)
+    watched = oversight.watched(storage(configuration), figures)
+    tracing = oversight.tracing(traces)
+    if tracing is not None:
+        at_end.append(tracing.close)
+        watched = tracing.storage(watched)
+    serving = service(configuration, watched, secret)
+    if overseer:
+        oversight.enlist(overseer, figures, functools.partial(_tell, serving.gate))
+    made = Application(serving, access_log, figures)
+    return made if tracing is None else tracing.application(made)
 
 
-def keep_house(configuration: Configuration, chores: Purging) -> int:
+def _tell(gate: Gate, healthy: bool) -> None:
+    gate.closed = not healthy
+
+
+def keep_house(configuration: Configuration, purges: Purging | None, overseen: Oversight | None) -> int:
     """Run until SIGTERM."""
-    asyncio.run(Housekeeping(storage(configuration), chores).run())
+
+    async def run() -> None:
+        figures = oversight.figures(configuration)
+        watched = oversight.watched(storage(configuration), figures)
+        chores: list[Chore] = []
+        if purges is not None:
+            chores.append(functools.partial(housekeeping.purge_regularly, watched, purges))
+        if overseen is not None:
+            chores += oversight.chores(configuration, overseen, watched, figures)
+        await housekeeping.keep_house(chores)
+
+    asyncio.run(run())
     return 0
 
 
@@ -153,7 +217,7 @@ def purging(configuration: Configuration) -> Purging | None:
 def listener(configuration: Configuration) -> Listener:
     http = configuration.http
     tls = http.tls
-    where = Listener(socket_path=http.addr) if http.net == "unix" else _tcp_listener(http.addr)
+    where = Listener(socket_path=http.addr) if http.net == "unix" else _tcp_listener("http.addr", http.addr)
     return Listener(
         address=where.address,
         port=where.port,
@@ -167,13 +231,18 @@ def listener(configuration: Configuration) -> Listener:
     )
 
 
-def _tcp_listener(address: str) -> Listener:
+def _debug_listener(configuration: Configuration) -> Listener | None:
+    address = configuration.http.debug.addr
+    return _tcp_listener("http.debug.addr", address) if address else None
+
+
+def _tcp_listener(option: str, address: str) -> Listener:
     host, port = split_address(address)
     if not host:
         everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104
-        return Listener(everywhere, port)
+        return Listener(everywhere, port, option=option)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise BuildError(f"http.addr: cannot resolve {host!r}: {error}") from error
-    return Listener(str(found[0][4][0]), port)
+        raise BuildError(f"{option}: cannot resolve {host!r}: {error}") from error
+    return Listener(str(found[0][4][0]), port, option=option)

@@ -13,7 +13,6 @@ from lading.config import editor, show
 from lading.config.check import check, require_servable
 from lading.config.load import BUILT_IN, Loaded, load
 from lading.config.problems import ConfigurationError, printable
-from lading.operations import logging as operations_logging
 from lading.server import processes
 from lading.server.listener import ServerError
 
@@ -95,9 +94,7 @@ def _serve(loaded: Loaded, workers: int | None, *, strict: bool) -> int:
     configuration = loaded.configuration
     trial = loaded.source.startswith(BUILT_IN)
     require_servable(loaded, strict=strict)
-    operations_logging.configure(
-        configuration.log.level, configuration.log.formatter or "text", configuration.log.fields
-    )
+    build.configure_log(configuration)
     for warning in loaded.warnings:
         log.warning("%s", warning)
     if not configuration.http.secret and not trial:

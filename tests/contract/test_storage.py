@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lading.operations.figures import Figures
+from lading.operations.watched import Stopwatch, WatchedStorage
 from lading.registry.ports import Storage
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
@@ -16,6 +18,7 @@ from lading.testing.storage import CASES, FULL, LARGE_CASES, Case, case_name, ru
 
 DRIVERS: dict[str, Callable[[Path], Storage]] = {
     "memory": lambda place: MemoryStorage(),
+    "watched": lambda place: WatchedStorage(MemoryStorage(), Stopwatch(Figures())),
     "filesystem": lambda place: FilesystemStorage(str(place / "root")),
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from lading.api import blobs, catalog, manifests, referrers, response, routes, tags, uploads
-from lading.api.request import Receive, Request, Scope, Send
+from lading.api.request import Receive, Request, Scope, Send, current
 from lading.api.response import Header, Response, load, send_response
 from lading.api.routes import Endpoint, Moved, Route
 from lading.api.service import Service
@@ -56,25 +56,44 @@ class AccessLog(Protocol):
         ...
 
 
+class Meter(Protocol):
+    def begun(self, request: Request, handler: str) -> None:
+        """The request is for an endpoint; `answered` follows."""
+        ...
+
+    def answered(self, request: Request, status: int, sent: int) -> None:
+        """It is over, with so many bytes sent; also called for requests that were for no endpoint."""
+        ...
+
+
 class Application:
-    def __init__(self, service: Service, access_log: AccessLog | None = None) -> None:
+    def __init__(self, service: Service, access_log: AccessLog | None = None, meter: Meter | None = None) -> None:
         self._service = service
         self._access_log = access_log
+        self._meter = meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"cannot serve {scope['type']}")
         started = time.time()
         request = Request(scope, receive)
-        answer = await self.answer(request)
-        sent = 0
+        current.set(request)
+        status, sent = errors.CLIENT_CLOSED.status, 0
         try:
+            answer = await self.answer(request)
+            status = answer.status
             sent = await send_response(request, answer, send)
         finally:
             if self._access_log is not None:
-                self._access_log.write(request, answer.status, sent, started)
+                self._access_log.write(request, status, sent, started)
+            if self._meter is not None:
+                self._meter.answered(request, status, sent)
+        if log.isEnabledFor(logging.DEBUG) and request.route is not None:
+            _log_end(answer, sent, time.time() - started)
 
     async def answer(self, request: Request) -> Response:
+        if self._service.gate.closed:
+            return response.error(errors.UNAVAILABLE(detail="health check failed: please see /debug/health"))
         if request.path == "/":
             return Response(200, [(b"cache-control", b"no-cache")])
         service = self._service
@@ -85,6 +104,9 @@ class Application:
             return Response(301, [(b"location", location.encode("latin-1", "replace")), API_VERSION])
         if route is None:
             return response.plain(404, "404 page not found", [API_VERSION])
+        request.route = route
+        if self._meter is not None:
+            self._meter.begun(request, route.endpoint.value)
         answer = await self._dispatch(request, route)
         configured = [header for header in service.headers if header not in answer.headers]
         answer.headers += [API_VERSION, *configured]
@@ -112,5 +134,25 @@ class Application:
             log.error("%s %s: %s", request.method, request.path, failure)
             return response.error(errors.UNKNOWN(detail="the storage failed; the registry's log tells how"))
         except Exception:
-            log.exception("%s %s failed", request.method, request.path)
+            log.critical("%s %s failed", request.method, request.path, exc_info=True)
             return response.error(errors.UNKNOWN())
+
+
+def _log_end(answer: Response, sent: int, seconds: float) -> None:
+    kind = dict(answer.headers).get(b"content-type", b"").decode("latin-1")
+    fields = {
+        "http.response.status": answer.status,
+        "http.response.written": sent,
+        "http.response.duration": f"{seconds * 1000:.6g}ms",
+        **({"http.response.contenttype": kind} if kind else {}),
+    }
+    if answer.refusal is None:
+        log.debug("response completed", extra={"fields": fields})
+        return
+    for entry in answer.refusal.entries:
+        told = {
+            "err.code": entry.code.code.lower().replace("_", " "),
+            "err.message": entry.message or entry.code.message,
+            **({} if entry.detail is None else {"err.detail": entry.detail}),
+        }
+        log.debug("response completed with error", extra={"fields": fields | told})

@@ -53,11 +53,12 @@ class Content:
 
 @dataclass(slots=True)
 class Response:
-    """`body` None sends no Content-Length, as 204 and 304 must not."""
+    """`body` None sends no Content-Length, as 204 and 304 must not. `refusal` is what it was rendered from."""
 
     status: int
     headers: list[Header] = field(default_factory=list)
     body: bytes | Parts | Content | None = b""
+    refusal: RegistryError | None = None
 
 
 def json(status: int, document: object, headers: list[Header] | None = None) -> Response:
@@ -82,7 +83,9 @@ def error(refusal: RegistryError) -> Response:
         if entry.detail is not None:
             document["detail"] = entry.detail
         entries.append(document)
-    return json(refusal.status, {"errors": entries})
+    answer = json(refusal.status, {"errors": entries})
+    answer.refusal = refusal
+    return answer
 
 
 async def load(response: Response) -> Response:

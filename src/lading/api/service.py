@@ -21,6 +21,13 @@ class Limits:
     tags_per_push: int = 100
 
 
+@dataclass(slots=True)
+class Gate:
+    """While it is closed, every request is answered with 503."""
+
+    closed: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     registry: Registry
@@ -32,3 +39,4 @@ class Service:
     read_only: bool = False
     redirects: bool = True
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    gate: Gate = field(default_factory=Gate)

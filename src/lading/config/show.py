@@ -12,9 +12,10 @@ import yaml
 
 from lading.config.kinds import Kind, Leaf, MapOf
 from lading.config.load import PARAMETERS, Loaded
+from lading.config.models.configuration import Configuration
 from lading.config.models.section import Section, options_of
 from lading.config.options import CONTROLLERS, DRIVERS, MIDDLEWARE, SECRETS
-from lading.config.problems import dotted, printable
+from lading.config.problems import Place, dotted, printable
 from lading.config.scalars import format_duration
 from lading.config.schema import STORAGE_SECTIONS
 from lading.config.yaml import ListNode, MapNode, Node, is_null, named
@@ -74,6 +75,26 @@ def as_yaml(loaded: Loaded) -> str:
     lines = list(_lines(tree, ""))
     width = min(max(len(text) for text, _ in lines), 60)
     return "".join(f"{text:{width}}  # {source}\n" if source else f"{text}\n" for text, source in lines)
+
+
+def masked(configuration: Configuration) -> dict[str, Any]:
+    """Every key with its value, nested as in a file."""
+    tree: dict[str | int, Any] = {}
+    for each in shown(Loaded(configuration, [], "", MapNode(Place("")))):
+        below = tree
+        for step in each.path[:-1]:
+            below = below.setdefault(step, {})
+        below[each.path[-1]] = each.value
+    nested: dict[str, Any] = _with_lists(tree)
+    return nested
+
+
+def _with_lists(tree: Any) -> Any:
+    """What has numbers for keys is a list."""
+    if not isinstance(tree, dict):
+        return tree
+    below = {key: _with_lists(value) for key, value in tree.items()}
+    return list(below.values()) if 0 in below else below
 
 
 def _lines(tree: dict[str | int, Any], indent: str) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from lading.config.models.configuration import Configuration
+from lading.config.models.http import split_address
+from lading.config.models.log import Hook
 from lading.config.problems import Path, Place, printable, report
 from lading.config.yaml import MapNode, locate
 
@@ -33,6 +35,10 @@ class Setting(NamedTuple):
     reason: str
 
 
+LEVELS = frozenset({"panic", "fatal", "error", "warn", "warning", "info", "debug"})
+"""What hooks may be of."""
+
+
 def _middleware(configuration: Configuration, point: str) -> bool:
     return any(not element.disabled for element in configuration.middleware.get(point, []))
 
@@ -44,14 +50,12 @@ def _other_client_auth(configuration: Configuration) -> bool:
 
 # fmt: off
 CHOICES = (
-    Choice("log.formatter", lambda c: c.log.formatter, ("text", "json", ""), 'unsupported logging formatter: "<x>"'),
+    Choice("log.formatter", lambda c: c.log.formatter, ("text", "json", "logstash", ""), 'unsupported logging formatter: "<x>"'),
     Choice("storage", lambda c: c.storage.driver, ("filesystem", "inmemory"), "StorageDriver not registered: <x>"),
     Choice("auth", lambda c: c.auth.type.lower(), ("none", ""), "unable to configure authorization (<x>): no access controller registered with name: <x>"),
 )
 
 SETTINGS = (
-    Setting("log.reportcaller", lambda c: c.log.reportcaller, "lines do not tell their place in the code"),
-    Setting("log.hooks", lambda c: any(not hook.disabled for hook in c.log.hooks), "log entries are not mailed"),
     Setting("storage.cache.blobdescriptor", lambda c: c.storage.cache.blobdescriptor == "redis", "redis is not spoken"),
     Setting("middleware.registry", lambda c: _middleware(c, "registry"), "there is no middleware"),
     Setting("middleware.repository", lambda c: _middleware(c, "repository"), "there is no middleware"),
@@ -60,13 +64,8 @@ SETTINGS = (
     Setting("http.tls.clientauth", _other_client_auth, "require-and-verify-client-cert only"),
     Setting("http.tls.ciphersuites", lambda c: c.http.tls.ciphersuites and c.http.tls.minimumtls != "tls1.3", "cipher suites cannot be chosen"),
     Setting("http.tls.letsencrypt.cachefile", lambda c: c.http.tls.letsencrypt.cachefile, "certificates are not fetched"),
-    Setting("http.debug.addr", lambda c: c.http.debug.addr, "there is no debug listener"),
     Setting("notifications.endpoints", lambda c: any(not e.disabled for e in c.notifications.endpoints), "no events are sent"),
     Setting("redis.addrs", lambda c: c.redis.addrs, "redis is not spoken"),
-    Setting("health.storagedriver.enabled", lambda c: c.health.storagedriver.enabled, "there are no health checks"),
-    Setting("health.file", lambda c: c.health.file, "there are no health checks"),
-    Setting("health.http", lambda c: c.health.http, "there are no health checks"),
-    Setting("health.tcp", lambda c: c.health.tcp, "there are no health checks"),
     Setting("proxy.remoteurl", lambda c: c.proxy.remoteurl, "it cannot pull through"),
 )
 # fmt: on
@@ -95,6 +94,17 @@ def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
     if configuration.auth.surplus:
         types = ", ".join([configuration.auth.type, *configuration.auth.surplus])
         yield ["auth"], f"more than one type in configuration or environment: {types}"
+    for hook in configuration.log.hooks:
+        yield from () if hook.disabled else _hook(hook)
+    health = configuration.health
+    unnamed: dict[tuple[str, str, str], list[str]] = {
+        ("health", "file", "file"): [check.file for check in health.file],
+        ("health", "http", "uri"): [check.uri for check in health.http],
+        ("health", "tcp", "addr"): [check.addr for check in health.tcp],
+    }
+    for (*section, key), values in unnamed.items():
+        if "" in values:
+            yield section, f"{key} is not set"
     if configuration.http.net == "tcp" and not configuration.http.addr:
         yield ["http", "addr"], "is not set (host:port, such as :5000)"
 
@@ -102,3 +112,25 @@ def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
 def _line(path: Path, what: str, root: MapNode | None) -> str:
     place = Place("") if root is None else locate(root, path)
     return printable(report(place, path, what))
+
+
+def _hook(hook: Hook) -> Iterator[tuple[Path, str]]:
+    """What a hook lacks, or cannot be."""
+    at: Path = ["log", "hooks"]
+    if hook.type != "mail":
+        yield at, f'unknown type "{hook.type}" (this version of Lading has: mail)'
+        return
+    for level in hook.levels:
+        if level not in LEVELS:
+            yield at, f'levels: unknown level "{level}"'
+    options = hook.options
+    given = {"levels": hook.levels, "options.from": options.sender, "options.to": options.to}
+    for key, value in given.items():
+        if not value:
+            yield at, f"{key} is not set"
+    if any(not address.isprintable() for address in [options.sender, *options.to]):
+        yield at, "options: an address has control characters"
+    try:
+        split_address(options.smtp.addr)
+    except ValueError as error:
+        yield at, f"options.smtp.addr: invalid Mail Address: {error}"

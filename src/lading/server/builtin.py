@@ -27,6 +27,11 @@ def workers(load: Callable[[], Application], listener: Listener, count: int) -> 
     }
 
 
+async def serve(application: Application, listening: socket.socket) -> None:
+    """Serve in the event loop that runs, beside other things, until cancelled."""
+    await Server(application).serve(Connection, listening, None, asyncio.Event(), 0)
+
+
 def _work(
     load: Callable[[], Application], listening: socket.socket, context: ssl.SSLContext | None, drain: float
 ) -> int:

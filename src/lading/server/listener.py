@@ -40,6 +40,8 @@ class Listener:
     minimum_tls: str = "tls1.2"
     http2: bool = False
     drain: float = DRAIN_SECONDS
+    option: str = "http.addr"
+    """The key that says where, for messages."""
 
     def __str__(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address
@@ -100,7 +102,7 @@ class Listener:
             os.unlink(self.socket_path)
 
     def _refusal(self, error: OSError) -> ServerError:
-        return ServerError(f"http.addr: cannot listen on {self}: {error.strerror or error}")
+        return ServerError(f"{self.option}: cannot listen on {self}: {error.strerror or error}")
 
     def _socket(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET

@@ -45,6 +45,12 @@ def split_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def _check_address(address: str) -> str:
+    if address:
+        split_address(address)
+    return address
+
+
 def _check_host(host: str) -> str:
     if not host.isascii():
         raise ValueError("must be ASCII; an international name goes in its xn-- form")
@@ -108,15 +114,21 @@ class Tls(Section):
             yield (), "certificate is set, but not its key"
 
 
+def _check_path(path: str) -> str:
+    if not path.startswith("/") or path.startswith("/debug/"):
+        raise ValueError('must start with "/", and not with "/debug/"')
+    return path
+
+
 class Prometheus(Section):
     enabled: Flag = False
-    path: Text = "/metrics"
+    path: Annotated[Text, Then(_check_path)] = "/metrics"
 
 
 class Debug(Section):
     """The debug listener; it is there when it has an address."""
 
-    addr: Text = ""
+    addr: Annotated[Text, Then(_check_address)] = ""
     prometheus: Prometheus = option(factory=Prometheus)
 
 

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from lading.config.models.section import HIDDEN, Section, Segment, Then, option
+from lading.config.models.http import split_address
+from lading.config.models.section import HIDDEN, Problem, Section, Segment, Then, option
 from lading.config.models.values import Duration, Flag, Integer, Lists, Secret, Text, nonzero_or, positive_or
 
 Interval = Annotated[Duration, Then(positive_or(10.0))]
+
+
+def _check_uri(uri: str) -> str:
+    parts = urlsplit(uri)
+    if uri and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ValueError("must be a URL that begins with http:// or https://")
+    return uri
+
+
+def _check_address(address: str) -> str:
+    if address:
+        split_address(address)
+    return address
+
+
+def _check_file(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("must be the path of a file")
+    return path
 
 
 class StorageDriverCheck(Section):
@@ -19,15 +41,15 @@ class StorageDriverCheck(Section):
 class FileCheck(Section):
     """Unhealthy while the file exists."""
 
-    file: Text = ""
+    file: Annotated[Text, Then(_check_file)] = ""
     interval: Interval = 10.0
     threshold: Integer = 0
 
 
 class HttpCheck(Section):
-    """`timeout` 0 is none."""
+    """`timeout` 0 is 60 s."""
 
-    uri: Text = ""
+    uri: Annotated[Text, Then(_check_uri)] = ""
     headers: Annotated[Lists[Text], HIDDEN] = option(factory=dict)
     statuscode: Annotated[Integer, Then(nonzero_or(200))] = 200
     timeout: Duration = 0.0
@@ -36,9 +58,9 @@ class HttpCheck(Section):
 
 
 class TcpCheck(Section):
-    """`timeout` 0 is none."""
+    """`timeout` 0 is 60 s."""
 
-    addr: Text = ""
+    addr: Annotated[Text, Then(_check_address)] = ""
     timeout: Duration = 0.0
     interval: Interval = 10.0
     threshold: Integer = 0
@@ -51,6 +73,13 @@ class Health(Section):
     file: Annotated[list[FileCheck], Segment("FILECHECKERS")] = option(factory=list)
     http: Annotated[list[HttpCheck], Segment("HTTPCHECKERS")] = option(factory=list)
     tcp: Annotated[list[TcpCheck], Segment("TCPCHECKERS")] = option(factory=list)
+
+    def complaints(self) -> Iterator[Problem]:
+        names = [check.file for check in self.file]
+        names += [check.uri for check in self.http] + [check.addr for check in self.tcp]
+        for name in sorted({*names} - {""}):
+            if names.count(name) > 1:
+                yield (), f"Check already exists: {name}"
 
 
 class Events(Section):
