@@ -12,11 +12,13 @@ import re
 import secrets
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 from lading.api.app import Application
 from lading.api.service import Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
+from lading.config.activation import NOT_PASSED, Activation
 from lading.config.models.configuration import Configuration
 from lading.config.models.storage import FilesystemParameters
 from lading.operations.accesslog import AccessLog
@@ -25,7 +27,9 @@ from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
 from lading.server import builtin
-from lading.server.listener import DRAIN_SECONDS, Listener, Role
+from lading.server.listener import DRAIN_SECONDS, Listener, Role, Tls
+from lading.server.proxies import Proxies
+from lading.server.reloading import Reload
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
 
@@ -55,8 +59,10 @@ DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
 }
 
 
-def processes(configuration: Configuration, workers: int | None) -> dict[str, Role]:
-    """What each process of the registry is to run. `workers` None means one per CPU where storage can be shared.
+def processes(configuration: Configuration, where: Listener, workers: int | None) -> dict[str, Role]:
+    """What each process of the registry is to run; `where` is from `listener`.
+
+    `workers` None means one per CPU where storage can be shared.
 
     Raises `BuildError`, `ServerError`.
     """
@@ -68,20 +74,11 @@ def processes(configuration: Configuration, workers: int | None) -> dict[str, Ro
     # What is not UTF-8 in the environment is kept byte for byte.
     secret = configuration.http.secret.encode("utf-8", "surrogateescape") or secrets.token_bytes(32)
     load = functools.partial(application, configuration, secret)
-    where = listener(configuration)
     headers(configuration)
-    serving = _workers_of(where)(load, where, workers)
+    serving = builtin.workers(load, where, workers, Reload(), proxies(configuration))
     if shared.traits.shared and (chores := purging(configuration)) is not None:
         serving["housekeeping"] = Role(functools.partial(keep_house, configuration, chores))
     return serving
-
-
-def _workers_of(where: Listener) -> Callable[[Callable[[], Application], Listener, int], dict[str, Role]]:
-    if where.http2:
-        from lading.server import granian  # noqa: PLC0415  a second dependency that takes long to import
-
-        return granian.workers
-    return builtin.workers
 
 
 def application(configuration: Configuration, secret: bytes) -> Application:
@@ -157,25 +154,45 @@ def purging(configuration: Configuration) -> Purging | None:
     return Purging(section.age, section.interval, section.dryrun) if section.enabled else None
 
 
-def listener(configuration: Configuration) -> Listener:
+def proxies(configuration: Configuration) -> Proxies | None:
+    """None where everybody is believed about scheme and host, and nobody about the client."""
+    names = configuration.http.trustedproxies
+    return None if names is None else Proxies.named(names)
+
+
+def listener(configuration: Configuration, passed: Activation = NOT_PASSED) -> Listener:
+    """`passed` comes before what the configuration says of the address. Raises `BuildError`."""
     http = configuration.http
     tls = http.tls
-    if http.net == "unix" and not http.addr:
+    if passed.debug is not None:
+        raise BuildError("found 2 socket-activation listeners, only expected 1: there is no debug listener")
+    if passed.http is None and http.net == "unix" and not http.addr:
         raise BuildError("http.addr: the path of the unix socket is needed")
     if http.draintimeout < 0:
         raise BuildError("http.draintimeout: must not be negative")
     if not http.host.isascii():
         raise BuildError("http.host: must be ASCII; an international name goes in its xn-- form")
-    where = Listener(socket_path=http.addr) if http.net == "unix" else _tcp_listener(http.addr)
-    return Listener(
-        address=where.address,
-        port=where.port,
-        socket_path=where.socket_path,
-        certificate=tls.certificate,
-        key=tls.key,
-        client_ca=tls.clientcas[0] if tls.clientcas else "",
-        minimum_tls=tls.minimumtls,
-        http2=not http.http2.disabled if tls.certificate else http.h2c.enabled,
+    if passed.http is not None:
+        where = Listener(inherited=passed.http)
+    elif http.net == "unix":
+        where = Listener(socket_path=http.addr, socket_mode=http.socketmode)
+    else:
+        where = _tcp_listener(http.addr)
+    protocols = ("http/1.1",) if http.http2.disabled else ("h2", "http/1.1")
+    return replace(
+        where,
+        tls=Tls(
+            certificate=tls.certificate,
+            key=tls.key,
+            client_cas=tuple(tls.clientcas),
+            client_auth=tls.clientauth,
+            minimum=tls.minimumtls,
+            cipher_suites=tuple(tls.ciphersuites),
+            protocols=protocols,
+        )
+        if tls.certificate
+        else None,
+        http2=http.h2c.enabled,
         drain=http.draintimeout or DRAIN_SECONDS,
     )
 

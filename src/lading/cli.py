@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from lading import __version__, build
+from lading.config import activation
+from lading.config.activation import Activation, ActivationError
 from lading.config.load import BUILT_IN, Loaded, load
 from lading.config.problems import ConfigurationError
 from lading.config.supported import unsupported
@@ -32,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     serve.add_argument("--workers", type=_positive, help="processes that serve requests (default: one per CPU)")
     options = parser.parse_args(arguments)
     try:
-        return _serve(load(options.config), options.workers)
-    except (ConfigurationError, build.BuildError, ServerError) as error:
+        return _serve(load(options.config), options.workers, activation.take())
+    except (ConfigurationError, ActivationError, build.BuildError, ServerError) as error:
         print(f"configuration error: {error}", file=sys.stderr)
     return 1
 
@@ -44,10 +46,10 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _serve(loaded: Loaded, workers: int | None) -> int:
+def _serve(loaded: Loaded, workers: int | None, passed: Activation) -> int:
     configuration = loaded.configuration
     trial = loaded.source.startswith(BUILT_IN)
-    problems = unsupported(configuration)
+    problems = unsupported(configuration, addressed=passed.http is not None)
     if problems:
         raise ConfigurationError(loaded.source, problems)
     operations_logging.configure(
@@ -61,8 +63,10 @@ def _serve(loaded: Loaded, workers: int | None) -> int:
             "multiple registries are behind a load-balancer. To provide a shared secret, fill in http.secret "
             "in the configuration file or set the REGISTRY_HTTP_SECRET environment variable."
         )
-    listener = build.listener(configuration)
-    roles = build.processes(configuration, workers)
+    if passed.http is not None:
+        log.info("Using systemd socket activation instead of any configured network listeners")
+    listener = build.listener(configuration, passed)
+    roles = build.processes(configuration, listener, workers)
     if trial:
         print(
             _welcome(os.path.abspath(str(configuration.storage.parameters.get("rootdirectory"))), listener.port),

@@ -357,7 +357,7 @@ class TestHttp:
             (
                 "tls: {ciphersuites: [TLS_RSA_WITH_RC4_128_SHA]}",
                 "tls.ciphersuites: unknown TLS cipher suite 'TLS_RSA_WITH_RC4_128_SHA'"
-                " specified for http.tls.cipherSuites",
+                f" specified for http.tls.cipherSuites (allowed: {', '.join(sorted(CIPHER_SUITES))})",
             ),
             (
                 "tls: {clientauth: ''}",

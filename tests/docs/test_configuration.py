@@ -42,7 +42,6 @@ def test_what_is_known_of_features_is_of_keys_there_are() -> None:
         ("log.formatter", "`logstash` stops the start"),
         ("auth.token", "stops the start"),
         ("redis.password", "part of `redis.addrs`"),
-        ("http.tls.clientcas", "more than one stops the start"),
     ],
 )
 def test_what_this_version_does_is_asked_of_the_code(path: str, expected: str) -> None:

@@ -15,11 +15,6 @@ def _middleware(configuration: Configuration, point: str) -> bool:
     return any(not element.disabled for element in configuration.middleware.get(point, []))
 
 
-def _other_client_auth(configuration: Configuration) -> bool:
-    tls = configuration.http.tls
-    return bool(tls.clientcas) and tls.clientauth != "require-and-verify-client-cert"
-
-
 _CHOICES: tuple[tuple[str, Callable[[Configuration], str], tuple[str, ...], str], ...] = (
     ("log.formatter", lambda c: c.log.formatter, ("text", "json", ""), 'unsupported logging formatter: "<x>"'),
     ("storage", lambda c: c.storage.driver, ("filesystem", "inmemory"), "StorageDriver not registered: <x>"),
@@ -39,9 +34,6 @@ _SETTINGS: tuple[tuple[str, Callable[[Configuration], object]], ...] = (
     ("middleware.registry", lambda c: _middleware(c, "registry")),
     ("middleware.repository", lambda c: _middleware(c, "repository")),
     ("middleware.storage", lambda c: _middleware(c, "storage")),
-    ("http.tls.clientcas: more than one file", lambda c: len(c.http.tls.clientcas) > 1),
-    ("http.tls.clientauth: other than require-and-verify-client-cert", _other_client_auth),
-    ("http.tls.ciphersuites", lambda c: c.http.tls.ciphersuites and c.http.tls.minimumtls != "tls1.3"),
     ("http.tls.letsencrypt.cachefile", lambda c: c.http.tls.letsencrypt.cachefile),
     ("http.debug.addr", lambda c: c.http.debug.addr),
     ("notifications.endpoints", lambda c: any(not e.disabled for e in c.notifications.endpoints)),
@@ -55,8 +47,11 @@ _SETTINGS: tuple[tuple[str, Callable[[Configuration], object]], ...] = (
 """What is not honoured at all, with how to see that it is set to something of effect."""
 
 
-def unsupported(configuration: Configuration, *sections: str) -> list[str]:
-    """Why this configuration cannot be served, one line each; of these top-level sections only, if given."""
+def unsupported(configuration: Configuration, *sections: str, addressed: bool = False) -> list[str]:
+    """Why this configuration cannot be served, one line each; of these top-level sections only, if given.
+
+    `addressed` if the socket to listen on is there already.
+    """
     found: list[str] = []
     for key, chosen, names, text in _CHOICES:
         name = chosen(configuration)
@@ -69,7 +64,7 @@ def unsupported(configuration: Configuration, *sections: str) -> list[str]:
     if configuration.auth.surplus:
         types = ", ".join([configuration.auth.type, *configuration.auth.surplus])
         found.append(f"auth: more than one type in configuration or environment: {types}")
-    if configuration.http.net == "tcp" and not configuration.http.addr:
+    if not addressed and configuration.http.net == "tcp" and not configuration.http.addr:
         found.append("http.addr: is not set (host:port, such as :5000)")
     return [printable(line) for line in found if not sections or _section(line) in sections]
 

@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
         version = self._parser.get_http_version()
         self._check(version)
         raw_path, path, query = _target(self._url)
-        scope = self._fixed | {
+        scope: dict[str, Any] = self._fixed | {
             "http_version": version,
             "method": self._parser.get_method().decode("ascii"),
             "path": path,
@@ -152,6 +152,8 @@ class Connection(asyncio.Protocol):
             "query_string": query,
             "headers": self._headers,
         }
+        if self.server.proxies is not None:
+            scope["client"], scope["headers"] = self.server.proxies.judge(scope["client"], self._headers)
         self._arriving = Exchange(self, scope, keep_alive=self._parser.should_keep_alive())
         self._waiting.append(self._arriving)
         if self._parser.should_upgrade():

@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
+
+from lading.server.accepting import Acceptor
+from lading.server.certificates import Certificates
+from lading.server.proxies import Proxies
 
 if TYPE_CHECKING:
     from lading.server.http1 import Connection
@@ -54,8 +57,12 @@ class Clock:
 class Server:
     """What the connections of a process share."""
 
-    def __init__(self, application: Application, deadlines: Deadlines | None = None) -> None:
+    def __init__(
+        self, application: Application, deadlines: Deadlines | None = None, proxies: Proxies | None = None
+    ) -> None:
+        """Without `proxies` headers are left as they are, and the client is who has connected."""
         self.application = application
+        self.proxies = proxies
         self.deadlines = deadlines or Deadlines()
         self.clock = Clock()
         self.connections: set[Connection] = set()
@@ -66,25 +73,31 @@ class Server:
         self,
         connection: Callable[[Server], Connection],
         listening: socket.socket,
-        tls: ssl.SSLContext | None,
+        certificates: Certificates | None,
         stop: asyncio.Event,
         drain: float,
     ) -> bool:
         """Serve until `stop`; then requests under way have `drain` seconds. Returns whether all finished."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: connection(self), sock=listening, ssl=tls, backlog=BACKLOG)
-        sweeping = asyncio.create_task(self._sweep())
+        accepting: Acceptor | asyncio.Server
+        background = [asyncio.create_task(self._sweep())]
+        if certificates is None:
+            accepting = await loop.create_server(lambda: connection(self), sock=listening, backlog=BACKLOG)
+        else:
+            accepting = Acceptor(lambda: connection(self), listening, lambda: certificates.context)
+            background.append(asyncio.create_task(certificates.watch()))
         await stop.wait()
-        server.close()
+        accepting.close()
         self.draining = True
         for open_connection in list(self.connections):
             open_connection.close_when_idle()
         late = await self._wait(drain)
         if late:
             log.warning("%d requests did not finish in %gs and are cut off", late, drain)
-        sweeping.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await sweeping
+        for task in background:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         for open_connection in list(self.connections):
             open_connection.abort()
         # To the application this is a client that has gone: uploads still put away what they have.

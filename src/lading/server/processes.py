@@ -24,13 +24,14 @@ CRASH_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
 _STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
-_HANDLED = _STOPPING | {signal.SIGCHLD}
+_HANDLED = _STOPPING | {signal.SIGCHLD, signal.SIGHUP}
 
 
 def run(roles: dict[str, Role], *, drain: float) -> int:
     """Run each role in a process of its own until a signal ends them all. Returns the exit status.
 
-    A role is given `drain` seconds to finish after SIGTERM. The status is 1 if any did not finish, or not well.
+    SIGHUP is passed on to them. A role is given `drain` seconds to finish after SIGTERM. The status is 1 if any
+    did not finish, or not well.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
     running: dict[int, str] = {}
@@ -46,6 +47,11 @@ def run(roles: dict[str, Role], *, drain: float) -> int:
                 if role.listening is not None:
                     role.listening.close()
             return _stop(running, drain)
+        if received == signal.SIGHUP:
+            log.info("reading certificates and other files again")
+            for pid in running:
+                _kill(pid, signal.SIGHUP)
+            continue
         for pid, status in _dead():
             name = running.pop(pid, "")
             if not name:
@@ -70,6 +76,8 @@ def _start(name: str, roles: dict[str, Role]) -> int:
         return pid
     status = 1
     try:
+        # Until the role says what it does on SIGHUP, and if it never does, that is nothing.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         end_with_parent()
         # Ctrl-C reaches the whole group; only the parent decides when to stop.

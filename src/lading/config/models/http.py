@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from lading.config.models.values import Duration, Flag, Lists, Secret, Section, Text, one_of
+from lading.config.yaml import Scalar
 
 _CBC = ["AES_128_CBC_SHA", "AES_256_CBC_SHA"]
 _GCM = ["AES_128_GCM_SHA256", "AES_256_GCM_SHA384"]
@@ -51,6 +53,24 @@ def _check_host(host: str) -> str:
     return host
 
 
+def _permissions(data: object) -> int:
+    """`0660`, in YAML a number in octal; from the environment or in quotes the same digits."""
+    text = data.text if isinstance(data, Scalar) else f"{data:o}" if isinstance(data, int) else str(data)
+    digits = text.removeprefix("0o")
+    if not digits or set(digits) - set("01234567") or int(digits, 8) > 0o777:
+        raise ValueError("must be permissions in octal, such as 0660")
+    return int(digits, 8)
+
+
+def _check_networks(names: list[str]) -> list[str]:
+    for name in names:
+        try:
+            _ = name == "unix" or ip_network(name)
+        except ValueError as error:
+            raise ValueError(f"{error} (networks such as 10.0.0.0/8, addresses, and unix)") from None
+    return names
+
+
 def _check_prefix(prefix: str) -> str:
     if prefix and not prefix.startswith("/"):
         raise ValueError('must start with "/"')
@@ -91,7 +111,7 @@ class Tls(Section):
         unknown = [suite for suite in suites if suite not in CIPHER_SUITES]
         if unknown and info.data.get("minimumtls") != "tls1.3":
             complaints = (f"unknown TLS cipher suite '{x}' specified for http.tls.cipherSuites" for x in unknown)
-            raise ValueError("; ".join(complaints))
+            raise ValueError(f"{'; '.join(complaints)} (allowed: {', '.join(sorted(CIPHER_SUITES))})")
         return suites
 
     @model_validator(mode="after")
@@ -124,10 +144,12 @@ class H2c(Section):
 
 
 class Http(Section):
-    """`host` without a scheme (`myhost:5000`) is of no effect."""
+    """`host` without a scheme (`myhost:5000`) is of no effect. `trustedproxies` None is not the same as none."""
 
     net: Annotated[Net, one_of(Net, "unknown address type <x> (allowed: tcp, unix)", empty="tcp")] = "tcp"
     addr: Text = ""
+    socketmode: Annotated[int | None, BeforeValidator(_permissions)] = None
+    trustedproxies: Annotated[list[Text], AfterValidator(_check_networks)] | None = None
     host: Annotated[Text, AfterValidator(_check_host)] = ""
     prefix: Annotated[Text, AfterValidator(_check_prefix)] = ""
     secret: Secret = ""
