@@ -77,7 +77,8 @@ class Application:
     async def answer(self, request: Request) -> Response:
         if request.path == "/":
             return Response(200, [(b"cache-control", b"no-cache")])
-        route = routes.match(request.path, self._service.prefix)
+        service = self._service
+        route = routes.match(request.path, service.prefix)
         if isinstance(route, Moved):
             query = f"?{request.query}" if request.query else ""
             location = f"{quote_path(route.path)}{query}"
@@ -85,7 +86,7 @@ class Application:
         if route is None:
             return response.plain(404, "404 page not found", [API_VERSION])
         answer = await self._dispatch(request, route)
-        configured = [header for header in self._service.headers if header not in answer.headers]
+        configured = [header for header in service.headers if header not in answer.headers]
         answer.headers += [API_VERSION, *configured]
         return answer
 
@@ -93,14 +94,15 @@ class Application:
         if route.endpoint is Endpoint.BASE:
             return Response(200, [(b"content-type", b"application/json")], b"{}")
         handlers = HANDLERS[route.endpoint]
-        allowed = handlers.keys() & _READS if self._service.read_only else handlers.keys()
-        if request.method not in allowed:
+        handler = handlers.get(request.method)
+        if handler is None or (self._service.read_only and request.method not in _READS):
+            allowed = handlers.keys() & _READS if self._service.read_only else handlers.keys()
             allow = (b"allow", ", ".join(sorted(allowed)).encode("ascii"))
             if request.method == "OPTIONS":
                 return Response(200, [allow])
             return response.plain(405, "Method not allowed", [allow])
         try:
-            return await load(request, await handlers[request.method](self._service, request, route))
+            return await load(await handler(self._service, request, route))
         except RegistryError as refusal:
             return response.error(refusal)
         except StorageFullError as failure:

@@ -29,24 +29,25 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}", re.ASCII)
 class Request:
     """Header names are lower case. Parameters are read from the query alone, never from a form body."""
 
-    __slots__ = ("_parameters", "_receive", "headers", "method", "path", "scope")
+    __slots__ = ("_first", "_parameters", "_receive", "headers", "method", "path", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._first = dict(self.headers[::-1])
         self._receive = receive
         self._parameters: list[tuple[str, str]] | None = None
 
     def header(self, name: bytes) -> str | None:
         """The first line of that name."""
-        for key, value in self.headers:
-            if key == name:
-                return value.decode("latin-1")
-        return None
+        value = self._first.get(name)
+        return None if value is None else value.decode("latin-1")
 
     def header_lines(self, name: bytes) -> list[str]:
+        if name not in self._first:
+            return []
         return [value.decode("latin-1") for key, value in self.headers if key == name]
 
     @property

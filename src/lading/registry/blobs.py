@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lading.oci import errors
 from lading.oci.digest import Digest
@@ -16,6 +16,7 @@ class Blobs:
     """Content is shared by all repositories; only what a repository links can be seen through it."""
 
     storage: Storage
+    known: links.Known = field(default_factory=links.Known)
 
     async def size(self, name: RepositoryName, digest: Digest) -> int:
         """In bytes. Raises BLOB_UNKNOWN, also where the link is there and the data is not."""
@@ -64,7 +65,7 @@ class Blobs:
             raise errors.BLOB_UNKNOWN()
 
     async def _linked(self, name: RepositoryName, digest: Digest) -> Digest | None:
-        return await links.read(self.storage, layout.layer_link(name, digest))
+        return await links.follow(self.storage, layout.layer_link(name, digest), digest, self.known)
 
     async def _data(self, name: RepositoryName, digest: Digest) -> str:
         # The link may name another digest: the original stores sha512 content under its sha256 digest.

@@ -5,9 +5,20 @@ from __future__ import annotations
 import logging
 
 from lading.oci.digest import Digest, InvalidDigestError
+from lading.registry.cache import Cache
 from lading.registry.ports import PathNotFoundError, Storage
 
 log = logging.getLogger(__name__)
+
+KNOWN_BYTES = 2 * 1024 * 1024
+"""For some 4,000 links of each kind, in each process."""
+
+
+class Known(Cache[bool]):
+    """Keys of links that hold the digest they are named after."""
+
+    def __init__(self) -> None:
+        super().__init__(KNOWN_BYTES)
 
 
 async def read(storage: Storage, key: str) -> Digest | None:
@@ -24,6 +35,25 @@ async def read(storage: Storage, key: str) -> Digest | None:
     except InvalidDigestError:
         log.warning("ignoring a damaged link file: %s", key)
         return None
+
+
+async def follow(storage: Storage, key: str, digest: Digest, known: Known) -> Digest | None:
+    """As `read`, for a link that is named after `digest`, which as a rule is also what it holds.
+
+    `known` are links that were read and did: what such a file holds never changes, so that the storage is only
+    asked whether it is still there.
+    """
+    if known.get(key):
+        try:
+            if (await storage.stat(key)).size == len(digest):
+                return digest
+        except PathNotFoundError:
+            known.forget(key)
+            return None
+    linked = await read(storage, key)
+    if linked == digest:
+        known.put(key, True)
+    return linked
 
 
 async def write(storage: Storage, key: str, digest: Digest, *, durable: bool = True) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lading.oci import errors
 from lading.oci import manifest as oci_manifest
@@ -13,10 +13,14 @@ from lading.oci.manifest import Manifest
 from lading.oci.names import Reference, RepositoryName, Tag
 from lading.registry import layout, links, validation
 from lading.registry.blobs import Blobs
+from lading.registry.cache import Cache
 from lading.registry.ports import PathNotFoundError, Storage
 from lading.registry.referrers import Referrers
 from lading.registry.tags import Tags
 from lading.registry.validation import Rules
+
+CACHE_BYTES = 8 * 1024 * 1024
+"""For manifests that were asked for lately, in each process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class Manifests:
     tags: Tags
     referrers: Referrers
     rules: Rules = field(default_factory=Rules)
+    known: links.Known = field(default_factory=links.Known)
+    cache: Cache[StoredManifest] = field(default_factory=lambda: Cache(CACHE_BYTES))
 
     async def resolve(self, name: RepositoryName, reference: Reference) -> Digest:
         """The digest a reference stands for now. Raises MANIFEST_UNKNOWN for an unknown tag."""
@@ -51,14 +57,11 @@ class Manifests:
 
     async def get(self, name: RepositoryName, digest: Digest) -> StoredManifest:
         """Raises MANIFEST_UNKNOWN."""
-        linked = await links.read(self.storage, layout.manifest_link(name, digest))
-        try:
-            data = None if linked is None else await self.storage.get(layout.blob_data(linked))
-        except PathNotFoundError:
-            data = None
-        if data is None:
+        linked = await links.follow(self.storage, layout.manifest_link(name, digest), digest, self.known)
+        stored = None if linked is None else await self._stored(linked)
+        if stored is None:
             raise errors.MANIFEST_UNKNOWN(detail=f"unknown manifest name={name} revision={digest}")
-        return StoredManifest(digest, oci_manifest.media_type_of(data), data)
+        return stored if linked == digest else replace(stored, digest=digest)
 
     async def put(
         self, name: RepositoryName, reference: Reference, data: bytes, content_type: str, tags: list[Tag]
@@ -118,6 +121,22 @@ class Manifests:
             await self.referrers.add(name, subject, digest)
         await links.write(self.storage, layout.manifest_link(name, digest), digest)
         return subject
+
+    async def _stored(self, digest: Digest) -> StoredManifest | None:
+        """From memory, as long as the storage holds it."""
+        key = layout.blob_data(digest)
+        cached = self.cache.get(digest)
+        if cached is not None and await self._holds(key, len(cached.data)):
+            return cached
+        try:
+            data = await self.storage.get(key)
+        except PathNotFoundError:
+            return None
+        stored = StoredManifest(digest, oci_manifest.media_type_of(data), data)
+        # Damaged content, should somebody repair it, is not to live on here.
+        if Digest.of(data, digest.algorithm) == digest:
+            self.cache.put(digest, stored, len(data))
+        return stored
 
     async def _exists(self, key: str) -> bool:
         try:

@@ -5,11 +5,12 @@ A driver for `Storage` is proven by the contract suite in `lading.testing.storag
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 _KEY = re.compile(r"(?:/[A-Za-z0-9._-]+)+", re.ASCII)
 
@@ -59,8 +60,7 @@ class BusyError(StorageError):
     """Another writer holds the key, in this process or another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """What is under a key. `size` is in bytes, 0 for a directory; `modified` is in seconds since 1970."""
 
     size: int
@@ -210,6 +210,7 @@ class Storage(Protocol):
         ...
 
 
+@functools.lru_cache(maxsize=1024)
 def check_key(driver: str, key: str) -> str:
     """Returns `key`. Raises `InvalidPathError` if it is none; `/` is not a key."""
     if _KEY.fullmatch(key) is None or "/./" in f"{key}/" or "/../" in f"{key}/":

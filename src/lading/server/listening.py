@@ -51,7 +51,7 @@ class Clock:
 
     def tick(self) -> None:
         self.now = time.monotonic()
-        self.date = f"date: {formatdate(time.time(), usegmt=True)}\r\n".encode("ascii")
+        self.date = f"date: {formatdate(time.time(), usegmt=True)}\r\n\r\n".encode("ascii")
 
 
 class Server:

@@ -49,6 +49,7 @@ _TEMPORARY = re.compile(r".*\.[0-9a-f]{32}\.tmp", re.ASCII)
 _NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _MAX_VECTORS = 512
+_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC
 _ATTEMPTS = 100
 """How often a race with a concurrent delete may be lost before it counts as a failure."""
 
@@ -69,14 +70,15 @@ class _StorageErrors:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, OSError):
-            raise self._translated(error) from error
+            raise _translated(self._key, error) from error
 
-    def _translated(self, error: OSError) -> StorageError:
-        if error.errno in _NOT_FOUND:
-            return PathNotFoundError(DRIVER, self._key)
-        if error.errno in _FULL:
-            return StorageFullError(DRIVER, f"{error.strerror}: {self._key}")
-        return StorageError(DRIVER, f"{error.strerror or type(error).__name__}: {self._key}")
+
+def _translated(key: str, error: OSError) -> StorageError:
+    if error.errno in _NOT_FOUND:
+        return PathNotFoundError(DRIVER, key)
+    if error.errno in _FULL:
+        return StorageFullError(DRIVER, f"{error.strerror}: {key}")
+    return StorageError(DRIVER, f"{error.strerror or type(error).__name__}: {key}")
 
 
 class FilesystemStorage:
@@ -90,16 +92,17 @@ class FilesystemStorage:
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=DRIVER)
 
     async def stat(self, key: str) -> Stat:
-        path = self._root if key == "/" else self._path(key)
-        with _StorageErrors(key):
-            status = os.stat(path)
+        try:
+            status = os.stat(self._root if key == "/" else self._root + check_key(DRIVER, key))
+        except OSError as error:
+            raise _translated(key, error) from error
         is_directory = _is_directory(status)
         return Stat(0 if is_directory else status.st_size, status.st_mtime, is_directory)
 
     async def get(self, key: str) -> bytes:
         path = self._path(key)
-        with _StorageErrors(key):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, _READ_FLAGS)
             try:
                 data = os.read(descriptor, LINK_BYTES)
                 if len(data) < LINK_BYTES:
@@ -110,6 +113,8 @@ class FilesystemStorage:
                 return data + os.read(descriptor, left)
             finally:
                 os.close(descriptor)
+        except OSError as error:
+            raise _translated(key, error) from error
 
     async def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         path = self._path(key)
@@ -123,8 +128,10 @@ class FilesystemStorage:
         if offset < 0:
             raise InvalidOffsetError(DRIVER, key, offset)
         path = self._path(key)
-        with _StorageErrors(key):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, _READ_FLAGS)
+        except OSError as error:
+            raise _translated(key, error) from error
         status = os.fstat(descriptor)
         if _is_directory(status):
             os.close(descriptor)
@@ -198,6 +205,8 @@ class FilesystemStorage:
 class FileReader:
     """See `lading.registry.ports.Reader`."""
 
+    __slots__ = ("_descriptor", "_key", "_offset", "_threads", "path", "size")
+
     def __init__(
         self, threads: ThreadPoolExecutor, descriptor: int, key: str, path: str, size: int, offset: int
     ) -> None:
@@ -217,11 +226,13 @@ class FileReader:
         limit = min(limit, self.size - self._offset)
         if limit <= 0:
             return b""
-        with _StorageErrors(self._key):
+        try:
             if limit <= INLINE_BYTES:
                 data = os.pread(self._descriptor, limit, self._offset)
             else:
                 data = await self._read_in_thread(limit)
+        except OSError as error:
+            raise _translated(self._key, error) from error
         self._offset += len(data)
         return data
 
