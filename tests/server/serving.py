@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lading.server.builtin import protocol
 from lading.server.certificates import Certificates
-from lading.server.http1 import Connection
 from lading.server.listener import Listener
 from lading.server.listening import Deadlines, Server
 from lading.server.proxies import Proxies
@@ -51,7 +51,7 @@ async def serving(
     server = Server(application, deadlines, proxies)
     name = listening.getsockname()
     running = Serving(server, name[1] if isinstance(name, tuple) else 0, listener.socket_path, certificates)
-    task = asyncio.create_task(server.serve(Connection, listening, certificates, running.stop, 1.0))
+    task = asyncio.create_task(server.serve(protocol(listener), listening, certificates, running.stop, 1.0))
     try:
         yield running
     finally:

@@ -143,7 +143,7 @@ class TestActivation:
                 listener("{}", Activation(passed.fileno())).check()
 
     def test_a_descriptor_that_is_closed(self) -> None:
-        with pytest.raises(ServerError, match=r"^socket activation: descriptor 1000 cannot be used: Bad file descr"):
+        with pytest.raises(ServerError, match=r"^socket activation: descriptor 1000 cannot be used: "):
             listener("{}", Activation(1000)).check()
 
 

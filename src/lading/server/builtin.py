@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import uvloop
 
+from lading.server import opening
 from lading.server.certificates import Certificates
 from lading.server.http1 import Connection
 from lading.server.listener import Listener, Role
@@ -39,7 +40,14 @@ class Worker:
             self.reload.register("http.tls", self.certificates.reload)
         server = Server(self.load(), proxies=self.proxies)
         self.reload.on_hangup(loop)
-        return await server.serve(Connection, listening, self.certificates, stop, self.listener.drain)
+        return await server.serve(protocol(self.listener), listening, self.certificates, stop, self.listener.drain)
+
+
+def protocol(listener: Listener) -> Callable[[Server], asyncio.Protocol]:
+    """What a connection is, until it has shown what it speaks."""
+    if listener.tls is not None:
+        return opening.Negotiated
+    return opening.Guessed if listener.http2 else Connection
 
 
 def workers(

@@ -92,6 +92,11 @@ class Exchange(ABC, Generic[Peer]):
     def full(self) -> bool:
         return self._buffered >= HIGH_WATER and not self._answered
 
+    @property
+    def answered(self) -> bool:
+        """The answer is complete; nobody waits for the rest of the body."""
+        return self._answered
+
     # -- called by the connection
 
     def run(self) -> bool:

@@ -10,14 +10,11 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from lading.server.accepting import Acceptor
 from lading.server.certificates import Certificates
 from lading.server.proxies import Proxies
-
-if TYPE_CHECKING:
-    from lading.server.http1 import Connection
 
 Application = Callable[
     [dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
@@ -47,11 +44,27 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
         self.date = b""
+        """As HTTP/1.x ends a head with it."""
+        self.stamp = b""
         self.tick()
 
     def tick(self) -> None:
         self.now = time.monotonic()
-        self.date = f"date: {formatdate(time.time(), usegmt=True)}\r\n\r\n".encode("ascii")
+        self.stamp = formatdate(time.time(), usegmt=True).encode("ascii")
+        self.date = b"date: %b\r\n\r\n" % self.stamp
+
+
+class Open(Protocol):
+    """A connection, as far as its server cares."""
+
+    def close_when_idle(self) -> None:
+        """The server is being stopped: take no more requests."""
+
+    def expired(self, now: float) -> bool:
+        """Whether the client has had its time."""
+
+    def abort(self) -> None:
+        """Close it here and now."""
 
 
 class Server:
@@ -65,13 +78,13 @@ class Server:
         self.proxies = proxies
         self.deadlines = deadlines or Deadlines()
         self.clock = Clock()
-        self.connections: set[Connection] = set()
+        self.connections: set[Open] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.draining = False
 
     async def serve(
         self,
-        connection: Callable[[Server], Connection],
+        connection: Callable[[Server], asyncio.Protocol],
         listening: socket.socket,
         certificates: Certificates | None,
         stop: asyncio.Event,
