@@ -19,6 +19,7 @@ from h2.settings import SettingCodes, Settings
 from lading.server import http2_frames as frames
 from lading.server.exchange import WHOLE
 from lading.server.http2_exchange import STREAM_WINDOW, Exchange, Headers, Stream, request
+from lading.server.http2_fields import Encoder
 from lading.server.listening import Server
 from lading.server.target import MalformedRequestError, address
 
@@ -63,6 +64,7 @@ class Connection(asyncio.Protocol):
                 normalize_outbound_headers=False,
             )
         )
+        self._h2.encoder = Encoder()  # type: ignore[assignment]  by its shape
         self._exchanges: dict[int, Exchange] = {}
         """By stream: those whose body is arriving or whose answer is not finished."""
         self._running: set[Exchange] = set()
