@@ -33,7 +33,8 @@ class Client:
         self.flush()
 
     def flush(self) -> None:
-        self.writer.write(self.state.data_to_send())
+        if (data := self.state.data_to_send()) and not self.writer.is_closing():
+            self.writer.write(data)
 
     def write(self, raw: bytes) -> None:
         self.flush()
@@ -51,7 +52,7 @@ class Client:
     async def send(self, stream: int, body: bytes, *, end: bool = True, padding: int | None = None) -> None:
         """As much as the windows let through, then more of it as they open."""
         while body:
-            room = self.state.local_flow_control_window(stream) - (256 if padding else 0)
+            room = self.state.local_flow_control_window(stream) - (256 if padding is not None else 0)
             size = min(len(body), room, self.state.max_outbound_frame_size - 300)
             if size <= 0:
                 await self.until(events.WindowUpdated)

@@ -20,26 +20,18 @@ from lading.server import http2_frames as frames
 from lading.server.exchange import WHOLE
 from lading.server.http2_exchange import STREAM_WINDOW, Exchange, Headers, Stream, request
 from lading.server.http2_fields import Encoder
+from lading.server.http2_limits import (
+    CONNECTION_BYTES,
+    FRAME_BYTES,
+    LINGER_SECONDS,
+    MAX_DISCARDED_BYTES,
+    MAX_HEAD_BYTES,
+    MAX_SENT_FRAME_BYTES,
+    MAX_STREAMS,
+    Chores,
+)
 from lading.server.listening import Server
 from lading.server.target import MalformedRequestError, address
-
-MAX_STREAMS = 128
-"""Requests of a connection at a time, those among them whose client has lost interest."""
-
-MAX_HEAD_BYTES = 64 * 1024
-"""The fields of a request, as RFC 9113 counts them, and as they come."""
-
-FRAME_BYTES = 1024 * 1024
-"""The largest frame that is taken."""
-
-MAX_SENT_FRAME_BYTES = 256 * 1024
-"""The largest frame that is sent, to a client that takes it."""
-
-CONNECTION_BYTES = 8 * STREAM_WINDOW
-"""So much may wait for the application in all streams, before all are held back and not only the slow ones."""
-
-MAX_CHORES = 1000
-"""Resets, pings, settings and the like in a second; a client with more is up to no good."""
 
 _WINDOW = 2 * STREAM_WINDOW
 _EXTENSIONS: dict[str, Any] = {WHOLE: {}}
@@ -64,7 +56,7 @@ class Connection(asyncio.Protocol):
                 normalize_outbound_headers=False,
             )
         )
-        self._h2.encoder = Encoder()  # type: ignore[assignment]  by its shape
+        self._h2.encoder = cast("Any", Encoder())
         self._exchanges: dict[int, Exchange] = {}
         """By stream: those whose body is arriving or whose answer is not finished."""
         self._running: set[Exchange] = set()
@@ -83,11 +75,12 @@ class Connection(asyncio.Protocol):
         """What the client may still send in frames of bodies, all streams together."""
         self._returned = 0
         self._buffered = 0
-        self._chores = 0
-        self._chores_since = 0.0
+        self._chores = Chores()
         self._batching = False
         self._last_stream = 0
         self._closing = False
+        self._lingering = 0.0
+        self._discarded = 0
 
     # -- called by the transport
 
@@ -137,6 +130,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
+            self._discarded += len(data)
+            if self._discarded > MAX_DISCARDED_BYTES:
+                self.transport.abort()
             return
         self._batching = True
         try:
@@ -231,6 +227,8 @@ class Connection(asyncio.Protocol):
     def expired(self, now: float) -> bool:
         """Whether the client has had its time. A stream whose client takes nothing of it is reset alone."""
         deadlines = self.server.deadlines
+        if self._lingering:
+            return now - self._lingering > LINGER_SECONDS
         if self._waiting_since and now - self._waiting_since > deadlines.head:
             # Between the frames of a body, the application judges.
             return not self._running
@@ -297,16 +295,23 @@ class Connection(asyncio.Protocol):
         if stream.unseen + header.length > STREAM_WINDOW or header.length > self._credit:
             self._fail(ErrorCodes.FLOW_CONTROL_ERROR)
             return False
-        try:
-            stream.state._track_content_length(header.length, False)
-        except InvalidBodyLengthError:
-            self._lose(exchange)
-            self.reset(stream, ErrorCodes.PROTOCOL_ERROR)
-            return False
         stream.unseen += header.length
         self._credit -= header.length
         self._data_left, self._data_exchange = header.length, exchange
+        if not header.flags & frames.PADDED:
+            self._track(header.length)
         return True
+
+    def _track(self, size: int) -> None:
+        """h2 compares with the stated length at the end; past it, the stream is over at once."""
+        exchange = self._data_exchange
+        if exchange is None or exchange.stream.closed:
+            return
+        try:
+            exchange.stream.state._track_content_length(size, False)
+        except InvalidBodyLengthError:
+            self.reset(exchange.stream, ErrorCodes.PROTOCOL_ERROR)
+            self._lose(exchange)
 
     def _take_body(self, data: bytes, at: int) -> int:
         """What there is of the frame that `_begin_body` has let pass; returns where it ends."""
@@ -318,6 +323,7 @@ class Connection(asyncio.Protocol):
             if self._data_left < 0:
                 self._fail(ErrorCodes.PROTOCOL_ERROR)
                 return at
+            self._track(self._data_left)
             self._skip(1 + self._padding_left)
         size = min(self._data_left, len(data) - at)
         if size and self._padding_known:
@@ -456,11 +462,7 @@ class Connection(asyncio.Protocol):
         exchange.stream.window.set()
 
     def _count_chore(self) -> None:
-        now = self.server.clock.now
-        if now != self._chores_since:
-            self._chores, self._chores_since = 0, now
-        self._chores += 1
-        if self._chores > MAX_CHORES:
+        if self._chores.too_many(self.server.clock.now):
             self._fail(ErrorCodes.ENHANCE_YOUR_CALM)
 
     def _fail(self, code: int) -> None:
@@ -476,7 +478,12 @@ class Connection(asyncio.Protocol):
         batching, self._batching = self._batching, False
         self.flush()
         self._batching = batching
-        self.transport.close()
+        if self.transport.can_write_eof():
+            # A reset, because the client still sends, would take from it why.
+            self.transport.write_eof()
+            self._lingering = self.server.clock.now
+        else:
+            self.transport.close()
 
     def _close_if_drained(self) -> None:
         if (self.server.draining or self._closing) and not self._running:
