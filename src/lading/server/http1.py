@@ -322,7 +322,7 @@ class Connection(asyncio.Protocol):
             self._refused = b"" if broken.started else answer
             broken.client_gone()
         self._advance()
-        if self.exchange is None or self.exchange is broken:
+        if (self.exchange is None or self.exchange is broken) and not self._lingering:
             self.transport.write(self._refused)
             self._linger()
 
