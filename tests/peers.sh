@@ -15,6 +15,7 @@ debian_root=bookworm # what the container image is built on in its test
 go_tools=(
     "conformance github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111"
     "registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1"
+    "h2spec github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible"
     "crane github.com/google/go-containerregistry/cmd/crane@v0.21.9"
     "oras oras.land/oras/cmd/oras@v1.3.3"
     "regctl github.com/regclient/regclient/cmd/regctl@v0.11.5"

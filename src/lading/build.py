@@ -12,6 +12,7 @@ import re
 import secrets
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 from lading import oversight
 from lading.api.app import Application
@@ -19,6 +20,7 @@ from lading.api.service import Gate, Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
 from lading.config import variables
+from lading.config.activation import NOT_PASSED, Activation
 from lading.config.models.configuration import Configuration
 from lading.config.models.http import split_address
 from lading.config.models.storage import FilesystemParameters
@@ -30,8 +32,10 @@ from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
 from lading.server import builtin
-from lading.server.listener import DRAIN_SECONDS, Listener, Role
+from lading.server.listener import DRAIN_SECONDS, Listener, Role, Tls
 from lading.server.listening import Application as Serving
+from lading.server.proxies import Proxies
+from lading.server.reloading import Reload
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
 
@@ -68,8 +72,12 @@ def configure_log(configuration: Configuration) -> None:
     logging.log.debug('using "%s" logging formatter', formatter)
 
 
-def processes(configuration: Configuration, workers: int | None) -> dict[str, Role]:
-    """What each process of the registry is to run. `workers` None means one per CPU where storage can be shared.
+def processes(
+    configuration: Configuration, where: Listener, debug: Listener | None, workers: int | None
+) -> dict[str, Role]:
+    """What each process of the registry is to run; `where` is from `listener`, `debug` from `debug_listener`.
+
+    `workers` None means one per CPU where storage can be shared.
 
     Raises `BuildError`, `ServerError`.
     """
@@ -80,13 +88,12 @@ def processes(configuration: Configuration, workers: int | None) -> dict[str, Ro
         raise BuildError(f"--workers: storage {shared.name} serves one process only")
     # What is not UTF-8 in the environment is kept byte for byte.
     secret = configuration.http.secret.encode("utf-8", "surrogateescape") or secrets.token_bytes(32)
-    where = listener(configuration)
-    overseen = oversight.prepare(configuration, _debug_listener(configuration), workers)
+    overseen = oversight.prepare(configuration, debug, workers)
     traces = oversight.traces()
     at_end: list[Callable[[], None]] = []
     overseer = b"" if overseen is None else overseen.address
     load = functools.partial(application, configuration, secret, overseer, traces, at_end)
-    roles = _workers_of(where)(load, where, workers)
+    roles = builtin.workers(load, where, workers, Reload(), proxies(configuration))
     serving = {
         name: Role(functools.partial(_work, role.work, at_end), role.listening) for name, role in roles.items()
     }
@@ -104,14 +111,6 @@ def _work(work: Callable[[], int], at_end: list[Callable[[], None]]) -> int:
     finally:
         for finish in at_end:
             finish()
-
-
-def _workers_of(where: Listener) -> Callable[[Callable[[], Serving], Listener, int], dict[str, Role]]:
-    if where.http2:
-        from lading.server import granian  # noqa: PLC0415  a second dependency that takes long to import
-
-        return granian.workers
-    return builtin.workers
 
 
 def application(
@@ -214,24 +213,45 @@ def purging(configuration: Configuration) -> Purging | None:
     return Purging(section.age, section.interval, section.dryrun) if section.enabled else None
 
 
-def listener(configuration: Configuration) -> Listener:
+def proxies(configuration: Configuration) -> Proxies | None:
+    """None where everybody is believed about scheme and host, and nobody about the client."""
+    names = configuration.http.trustedproxies
+    return None if names is None else Proxies.named(names)
+
+
+def listener(configuration: Configuration, passed: Activation = NOT_PASSED) -> Listener:
+    """`passed` comes before what the configuration says of the address. Raises `BuildError`."""
     http = configuration.http
     tls = http.tls
-    where = Listener(socket_path=http.addr) if http.net == "unix" else _tcp_listener("http.addr", http.addr)
-    return Listener(
-        address=where.address,
-        port=where.port,
-        socket_path=where.socket_path,
-        certificate=tls.certificate,
-        key=tls.key,
-        client_ca=tls.clientcas[0] if tls.clientcas else "",
-        minimum_tls=tls.minimumtls,
-        http2=not http.http2.disabled if tls.certificate else http.h2c.enabled,
+    if passed.http is not None:
+        where = Listener(inherited=passed.http)
+    elif http.net == "unix":
+        where = Listener(socket_path=http.addr, socket_mode=http.socketmode)
+    else:
+        where = _tcp_listener("http.addr", http.addr)
+    protocols = ("http/1.1",) if http.http2.disabled else ("h2", "http/1.1")
+    return replace(
+        where,
+        tls=Tls(
+            certificate=tls.certificate,
+            key=tls.key,
+            client_cas=tuple(tls.clientcas),
+            client_auth=tls.clientauth,
+            minimum=tls.minimumtls,
+            cipher_suites=tuple(tls.ciphersuites),
+            protocols=protocols,
+        )
+        if tls.certificate
+        else None,
+        http2=http.h2c.enabled,
         drain=http.draintimeout or DRAIN_SECONDS,
     )
 
 
-def _debug_listener(configuration: Configuration) -> Listener | None:
+def debug_listener(configuration: Configuration, passed: Activation = NOT_PASSED) -> Listener | None:
+    """None where there is none. Raises `BuildError`."""
+    if passed.debug is not None:
+        return Listener(inherited=passed.debug, option="http.debug.addr")
     address = configuration.http.debug.addr
     return _tcp_listener("http.debug.addr", address) if address else None
 

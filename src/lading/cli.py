@@ -9,9 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from lading import __version__, build
-from lading.config import editor, show
+from lading.config import activation, editor, show
+from lading.config.activation import ActivationError
 from lading.config.check import check, require_servable
-from lading.config.load import BUILT_IN, Loaded, load
+from lading.config.load import BUILT_IN, load
 from lading.config.problems import ConfigurationError, printable
 from lading.server import processes
 from lading.server.listener import ServerError
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except (ConfigurationError, build.BuildError, ServerError) as error:
+    except (ConfigurationError, ActivationError, build.BuildError, ServerError) as error:
         print(f"configuration error: {error}", file=sys.stderr)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
@@ -42,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("config", nargs="?", help=FILE)
     serve.add_argument("--workers", type=_positive, help="processes that serve requests (default: one per CPU)")
     serve.add_argument("--strict", action="store_true", help=STRICT)
-    serve.set_defaults(run=lambda options: _serve(load(options.config), options.workers, strict=options.strict))
+    serve.set_defaults(run=_serve)
     about = commands.add_parser("config", help="look at a configuration")
     ways = about.add_subparsers(dest="way", metavar="COMMAND", required=True)
     checking = ways.add_parser("check", help="tell what is wrong with it; the exit status is 1 if it cannot serve")
@@ -90,10 +91,11 @@ def _schema(_: argparse.Namespace) -> int:
     return 0
 
 
-def _serve(loaded: Loaded, workers: int | None, *, strict: bool) -> int:
+def _serve(options: argparse.Namespace) -> int:
+    loaded, passed = load(options.config), activation.take()
     configuration = loaded.configuration
     trial = loaded.source.startswith(BUILT_IN)
-    require_servable(loaded, strict=strict)
+    require_servable(loaded, strict=options.strict, addressed=passed.http is not None)
     build.configure_log(configuration)
     for warning in loaded.warnings:
         log.warning("%s", warning)
@@ -103,8 +105,10 @@ def _serve(loaded: Loaded, workers: int | None, *, strict: bool) -> int:
             "multiple registries are behind a load-balancer. To provide a shared secret, fill in http.secret "
             "in the configuration file or set the REGISTRY_HTTP_SECRET environment variable."
         )
-    listener = build.listener(configuration)
-    roles = build.processes(configuration, workers)
+    if passed.http is not None:
+        log.info("Using systemd socket activation instead of any configured network listeners")
+    listener = build.listener(configuration, passed)
+    roles = build.processes(configuration, listener, build.debug_listener(configuration, passed), options.workers)
     if trial:
         print(
             _welcome(os.path.abspath(str(configuration.storage.parameters.get("rootdirectory"))), listener.port),

@@ -13,14 +13,12 @@ from lading.config.models.configuration import Configuration
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ["cache", "dev", "example", "frostfs", "htpasswd"]
 
-DEBUG = "http.debug.addr"
-HEALTH = "health.storagedriver.enabled"
 REFUSED = {
-    "cache": ["storage.cache.blobdescriptor", DEBUG, "redis.addrs", HEALTH, "proxy.remoteurl"],
-    "dev": [DEBUG, HEALTH],
-    "example": [HEALTH],
-    "frostfs": ["storage", DEBUG, HEALTH],
-    "htpasswd": ["auth", HEALTH],
+    "cache": ["storage.cache.blobdescriptor", "redis.addrs", "proxy.remoteurl"],
+    "dev": [],
+    "example": [],
+    "frostfs": ["storage"],
+    "htpasswd": ["auth"],
 }
 """The keys for which this version does not start. One goes when its feature comes."""
 

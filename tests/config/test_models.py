@@ -347,7 +347,6 @@ class TestHttp:
             ("addr: '::1:5000'", "addr: must be host:port, such as :5000 or [::1]:5000"),
             ("addr: ':http'", "addr: the port must be a number from 0 to 65535"),
             ("addr: ':65536'", "addr: the port must be a number from 0 to 65535"),
-            ("net: unix", "addr: the path of the unix socket is needed"),
             ("draintimeout: -1s", "draintimeout: must not be negative"),
             ("host: https://é.example", "host: must be ASCII; an international name goes in its xn-- form"),
             ("headers: {'a b': [c]}", "headers.a b: is not the name of a header"),

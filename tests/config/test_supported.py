@@ -31,7 +31,13 @@ http:
   relativeurls: true
   draintimeout: 5s
   headers: {A: [b]}
-  tls: {certificate: c, key: k, clientcas: [a], minimumtls: tls1.3, ciphersuites: [X]}
+  trustedproxies: [10.0.0.0/8, unix]
+  tls:
+    certificate: c
+    key: k
+    clientcas: [a, b]
+    clientauth: request-client-cert
+    ciphersuites: [TLS_RSA_WITH_AES_128_CBC_SHA]
   debug: {addr: ":5001", prometheus: {enabled: true}}
   http2: {disabled: true}
   h2c: {enabled: true}
@@ -76,14 +82,9 @@ def test_what_is_honoured():
         ("middleware: {storage: [{name: cloudfront}]}", "middleware.storage: "),
         ("middleware: {registry: [{name: x}]}", "middleware.registry: "),
         ("middleware: {repository: [{name: x}]}", "middleware.repository: "),
-        (
-            "http: {addr: ':1', tls: {clientcas: [a, b]}}",
-            "http.tls.clientcas: not supported ",
-        ),
-        ("http: {addr: ':1', tls: {clientcas: [a], clientauth: request-client-cert}}", "http.tls.clientauth: "),
-        ("http: {addr: ':1', tls: {ciphersuites: [TLS_AES_128_GCM_SHA256]}}", "http.tls.ciphersuites: "),
         ("http: {addr: ':1', tls: {letsencrypt: {cachefile: c}}}", "http.tls.letsencrypt.cachefile: "),
-        ("http: {addr: ''}", "http.addr: is not set"),
+        ("http: {addr: ''}", "http.addr: is not set (host:port"),
+        ("http: {net: unix}", "http.addr: is not set (the path of the unix socket)"),
         ("notifications: {endpoints: [{name: a}]}", "notifications.endpoints: "),
         ("redis: {addrs: [a:1]}", "redis.addrs: "),
         ("health: {file: [{interval: 5s}]}", "health.file: file is not set"),

@@ -1,4 +1,4 @@
-"""Directories whose names are remembered (decision 0007)."""
+"""Directories whose names are remembered (decision 0006)."""
 
 from __future__ import annotations
 

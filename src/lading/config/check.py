@@ -27,8 +27,12 @@ def check(path: str | None, environ: Mapping[str, str] | None = None) -> Verdict
     return Verdict(loaded.source, unsupported(loaded.configuration, root=loaded.root), loaded.warnings)
 
 
-def require_servable(loaded: Loaded, *, strict: bool) -> None:
-    """Raises `ConfigurationError` for what this version does not have, and with `strict` for every warning."""
-    problems = unsupported(loaded.configuration, root=loaded.root) + (loaded.warnings if strict else [])
+def require_servable(loaded: Loaded, *, strict: bool, addressed: bool = False) -> None:
+    """`addressed` if the socket to listen on is there already.
+
+    Raises `ConfigurationError` for what this version does not have, and with `strict` for every warning.
+    """
+    problems = unsupported(loaded.configuration, root=loaded.root, addressed=addressed)
+    problems += loaded.warnings if strict else []
     if problems:
         raise ConfigurationError(loaded.source, problems)

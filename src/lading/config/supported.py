@@ -6,6 +6,7 @@ A row goes when its feature comes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -43,11 +44,6 @@ def _middleware(configuration: Configuration, point: str) -> bool:
     return any(not element.disabled for element in configuration.middleware.get(point, []))
 
 
-def _other_client_auth(configuration: Configuration) -> bool:
-    tls = configuration.http.tls
-    return bool(tls.clientcas) and tls.clientauth != "require-and-verify-client-cert"
-
-
 # fmt: off
 CHOICES = (
     Choice("log.formatter", lambda c: c.log.formatter, ("text", "json", "logstash", ""), 'unsupported logging formatter: "<x>"'),
@@ -60,9 +56,6 @@ SETTINGS = (
     Setting("middleware.registry", lambda c: _middleware(c, "registry"), "there is no middleware"),
     Setting("middleware.repository", lambda c: _middleware(c, "repository"), "there is no middleware"),
     Setting("middleware.storage", lambda c: _middleware(c, "storage"), "there is no middleware"),
-    Setting("http.tls.clientcas", lambda c: len(c.http.tls.clientcas) > 1, "no more than one file; put them into one"),
-    Setting("http.tls.clientauth", _other_client_auth, "require-and-verify-client-cert only"),
-    Setting("http.tls.ciphersuites", lambda c: c.http.tls.ciphersuites and c.http.tls.minimumtls != "tls1.3", "cipher suites cannot be chosen"),
     Setting("http.tls.letsencrypt.cachefile", lambda c: c.http.tls.letsencrypt.cachefile, "certificates are not fetched"),
     Setting("notifications.endpoints", lambda c: any(not e.disabled for e in c.notifications.endpoints), "no events are sent"),
     Setting("redis.addrs", lambda c: c.redis.addrs, "redis is not spoken"),
@@ -71,14 +64,19 @@ SETTINGS = (
 # fmt: on
 
 
-def unsupported(configuration: Configuration, *sections: str, root: MapNode | None = None) -> list[str]:
+def unsupported(
+    configuration: Configuration, *sections: str, root: MapNode | None = None, addressed: bool = False
+) -> list[str]:
     """Why this configuration cannot be served, one line each; of these top-level sections only, if given.
 
-    `root` is the tree it was read from; with it, lines begin with the place of their key.
+    `root` is the tree it was read from; with it, lines begin with the place of their key. `addressed` if the socket to listen on is there already.
     """
-    return [
-        _line(path, what, root) for path, what in _refused(configuration) if not sections or path[0] in sections
-    ]
+    refused = (
+        _refused(configuration)
+        if addressed
+        else itertools.chain(_refused(configuration), _unaddressed(configuration))
+    )
+    return [_line(path, what, root) for path, what in refused if not sections or path[0] in sections]
 
 
 def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
@@ -105,8 +103,15 @@ def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
     for (*section, key), values in unnamed.items():
         if "" in values:
             yield section, f"{key} is not set"
-    if configuration.http.net == "tcp" and not configuration.http.addr:
-        yield ["http", "addr"], "is not set (host:port, such as :5000)"
+
+
+def _unaddressed(configuration: Configuration) -> Iterator[tuple[Path, str]]:
+    if not configuration.http.addr:
+        unix = configuration.http.net == "unix"
+        yield (
+            ["http", "addr"],
+            "is not set (the path of the unix socket)" if unix else "is not set (host:port, such as :5000)",
+        )
 
 
 def _line(path: Path, what: str, root: MapNode | None) -> str:

@@ -50,6 +50,9 @@ TEXTS: dict[str, str] = {
     "middleware.<name>[].options": "Its options.",
     "http.net": "Listen on TCP or on a unix socket.",
     "http.addr": "Where to listen. Required with `tcp`; without a host on every interface.",
+    "http.socketmode": "Permissions of the unix socket, in octal. Without this key the umask decides.",
+    "http.trustedproxies": "Networks, addresses and `unix`, whose word counts when they name another client, "
+    "scheme or host. Without this key everybody is believed about scheme and host, and nobody about the client.",
     "http.host": "Address of the registry in the URLs it hands out. Without scheme and host it has no effect, and "
     "warns.",
     "http.prefix": "The API is below this path. A slash at the end is taken off.",
@@ -58,10 +61,12 @@ TEXTS: dict[str, str] = {
     "http.relativeurls": "Hand out URLs without scheme and host.",
     "http.draintimeout": "Time for requests under way when the registry is stopped. 0 is 5 s.",
     "http.tls.certificate": "File with the certificate and its chain (PEM). Turns TLS on; needs `key`.",
-    "http.tls.key": "File with the private key (PEM; PKCS#8 for HTTP/2). Without `certificate` it has no effect, "
+    "http.tls.key": "File with the private key (PEM, not encrypted). Without `certificate` it has no effect, "
     "and warns.",
-    "http.tls.clientcas": "File with the authorities for client certificates (PEM). Clients must then have one.",
-    "http.tls.clientauth": "What is asked of clients, where `clientcas` is set.",
+    "http.tls.clientcas": "Files with the authorities for client certificates (PEM). Clients are then "
+    "asked for one.",
+    "http.tls.clientauth": "What is asked of clients, where `clientcas` is set. The first two do not verify "
+    "what they get.",
     "http.tls.minimumtls": "Oldest version of TLS that is spoken.",
     "http.tls.ciphersuites": "Cipher suites of TLS 1.2. With `minimumtls: tls1.3` they have no effect, and warn.",
     "http.tls.letsencrypt.cachefile": "Directory for certificates from Let's Encrypt, despite the name.",

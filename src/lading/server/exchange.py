@@ -1,19 +1,17 @@
-"""One request and its answer: the application's side of an HTTP/1.x connection, as ASGI has it."""
+"""One request and its answer: the application's side of a connection, as ASGI has it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import logging
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Coroutine, Generator
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
-
-from lading.server.sendfile import send_file
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from lading.server.http1 import Connection
+    from lading.server.listening import Server
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +21,7 @@ HIGH_WATER = 1024 * 1024
 SMALL_BYTES = 4096
 """Pieces of a body below this size are joined: an object for each would weigh many times what it holds."""
 
-JOINED_BYTES = 64 * 1024
-"""An answer up to this size is copied behind its head, to leave in one packet."""
-
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode("ascii") for status in HTTPStatus}
 READS = frozenset({"GET", "HEAD"})
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BODILESS = frozenset({204, 304})
 
 
 WHOLE = "lading.response.whole"
@@ -41,31 +33,46 @@ class ClientGoneError(OSError):
     """The client has closed the connection: what is sent to it is lost."""
 
 
-class Exchange:
+Peer = TypeVar("Peer", bound="Connection")
+
+
+class Connection(Protocol):
+    """The client's side of an exchange."""
+
+    server: Server
+
+    def adjust_reading(self) -> None:
+        """So much waits for the application, or so little, that it matters."""
+
+    def dropped(self, size: int) -> None:
+        """Body bytes that came after the answer."""
+
+    def finished(self, exchange: Any, /) -> None:
+        """An exchange that had to wait is over."""
+
+    def abort(self) -> None:
+        """The answer cannot be finished, and the client must see that."""
+
+
+class Exchange(ABC, Generic[Peer]):
     """`length` is what is known of the body's, 0 if nothing is."""
 
     __slots__ = (
         "_answered",
         "_arrived",
         "_buffered",
-        "_chunked",
         "_chunks",
         "_connection",
         "_expects_continue",
         "_gone",
-        "_head",
         "_scope",
         "_told_end",
         "complete",
         "expected_left",
-        "keep_alive",
         "started",
     )
 
-    def __init__(
-        self, connection: Connection, scope: dict[str, Any], length: int, *, expects: bool, keep_alive: bool
-    ) -> None:
-        self.keep_alive = keep_alive
+    def __init__(self, connection: Peer, scope: dict[str, Any], length: int, *, expects: bool) -> None:
         self.complete = False
         """The body has arrived in full."""
         self.expected_left = length
@@ -80,13 +87,16 @@ class Exchange:
         self._gone = False
         self._told_end = False
         self._expects_continue = expects
-        self._head: bytes | None = None
-        self._chunked = False
         self._answered = False
 
     @property
     def full(self) -> bool:
         return self._buffered >= HIGH_WATER and not self._answered
+
+    @property
+    def answered(self) -> bool:
+        """The answer is complete; nobody waits for the rest of the body."""
+        return self._answered
 
     # -- called by the connection
 
@@ -142,7 +152,7 @@ class Exchange:
 
     async def receive(self) -> dict[str, Any]:
         if self._expects_continue and not self._chunks and not self.started:
-            self._connection.transport.write(_CONTINUE)
+            self._continue()
         self._expects_continue = False
         while True:
             if self._chunks:
@@ -161,26 +171,13 @@ class Exchange:
                 self._arrived = asyncio.Event()
             await self._arrived.wait()
 
+    @abstractmethod
     async def send(self, message: dict[str, Any]) -> None:
-        if self._gone:
-            raise ClientGoneError("the client has closed the connection")
-        kind = message["type"]
-        if kind == "http.response.start":
-            status, headers = message["status"], message["headers"]
-            sized = status in _BODILESS or self._scope["method"] == "HEAD"
-            sized = sized or any(name == b"content-length" for name, _ in headers)
-            self._head = self._make_head(status, headers, sized=sized)
-        elif kind == WHOLE:
-            self._head = self._make_head(message["status"], message["headers"], sized=True)
-            self._send_body(message["body"], last=True)
-        elif kind == "http.response.body":
-            self._send_body(message.get("body", b""), last=not message.get("more_body", False))
-        elif kind == "http.response.zerocopysend":
-            await self._send_file(message)
-        else:
-            raise ValueError(f"unknown message {kind}")
-        if not self._connection.writable.is_set():
-            await self._connection.writable.wait()
+        """Raises `ClientGoneError`."""
+
+    @abstractmethod
+    def _continue(self) -> None:
+        """Tell the client to send its body."""
 
     # -- within
 
@@ -218,52 +215,6 @@ class Exchange:
     def _wake(self) -> None:
         if self._arrived is not None:
             self._arrived.set()
-
-    def _make_head(self, status: int, headers: list[tuple[bytes, bytes]], *, sized: bool) -> bytes:
-        server = self._connection.server
-        http11 = self._scope["http_version"] == "1.1"
-        head = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status, *map(b": ".join, headers)]
-        if not sized:
-            if http11:
-                self._chunked = True
-                head.append(b"transfer-encoding: chunked")
-            else:
-                self.keep_alive = False
-        # A client that waits for 100 and gets a final answer may or may not send its body: no way to tell.
-        if self._expects_continue or server.draining:
-            self.keep_alive = False
-        if not self.keep_alive:
-            head.append(b"connection: close")
-        elif not http11:
-            head.append(b"connection: keep-alive")
-        head.append(server.clock.date)
-        return b"\r\n".join(head)
-
-    def _send_body(self, body: bytes, *, last: bool) -> None:
-        if self._scope["method"] == "HEAD":
-            body = b""
-        elif self._chunked:
-            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if last else b"")
-        transport = self._connection.transport
-        head, self._head = self._head, None
-        self.started = True
-        if head is None:
-            transport.write(body)
-        elif len(body) <= JOINED_BYTES:
-            transport.write(head + body)
-        else:
-            transport.writelines([head, body])
-        if last:
-            self._answered = True
-
-    async def _send_file(self, message: dict[str, Any]) -> None:
-        head, self._head = self._head or b"", None
-        self.started = True
-        try:
-            await send_file(self._connection, head, message["file"].fileno(), message["offset"], message["count"])
-        except (BrokenPipeError, ConnectionResetError) as error:
-            raise ClientGoneError("the client has closed the connection") from error
-        self._answered = not message.get("more_body", False)
 
 
 async def _continued(started: Coroutine[Any, Any, None], awaited: Any) -> None:

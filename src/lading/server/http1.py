@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
 
 import httptools
 
-from lading.server.exchange import READS, WHOLE, Exchange
+from lading.server.exchange import READS, WHOLE
+from lading.server.http1_exchange import Exchange
 from lading.server.listening import Server
+from lading.server.target import MalformedRequestError, address, target
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and header fields together."""
@@ -37,10 +38,6 @@ _VERSIONS = frozenset({"1.0", "1.1"})
 _FRAMING = frozenset({b"host", b"transfer-encoding", b"content-length", b"expect"})
 _ENCRYPTED: dict[str, Any] = {WHOLE: {}}
 _PLAIN: dict[str, Any] = {WHOLE: {}, "http.response.zerocopysend": {}}
-
-
-class MalformedRequestError(ValueError):
-    """The request cannot be trusted to end where it seems to end, or to be meant for whom it seems to be."""
 
 
 class Connection(asyncio.Protocol):
@@ -86,8 +83,8 @@ class Connection(asyncio.Protocol):
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "root_path": "",
             "scheme": "https" if encrypted else "http",
-            "client": _address(transport.get_extra_info("peername")),
-            "server": _address(transport.get_extra_info("sockname")),
+            "client": address(transport.get_extra_info("peername")),
+            "server": address(transport.get_extra_info("sockname")),
             "extensions": _ENCRYPTED if encrypted else _PLAIN,
         }
 
@@ -161,7 +158,7 @@ class Connection(asyncio.Protocol):
         version = parser.get_http_version()
         upgrade = parser.should_upgrade()
         length, expects = self._framing(version, upgrade)
-        raw_path, path, query = _target(self._url)
+        raw_path, path, query = target(self._url)
         found = {
             "http_version": version,
             "method": parser.get_method().decode("ascii"),
@@ -244,7 +241,10 @@ class Connection(asyncio.Protocol):
     # -- within
 
     def _scope(self, found: dict[str, Any]) -> dict[str, Any]:
-        return {**self._fixed, **found, "headers": list(found["headers"])}
+        scope = {**self._fixed, **found, "headers": list(found["headers"])}
+        if self.server.proxies is not None:
+            scope["client"], scope["headers"] = self.server.proxies.judge(scope["client"], scope["headers"])
+        return scope
 
     def _advance(self) -> None:
         """Serve what waits, until a request takes its time."""
@@ -343,7 +343,7 @@ class Connection(asyncio.Protocol):
             self._refused = b"" if broken.started else answer
             broken.client_gone()
         self._advance()
-        if self.exchange is None or self.exchange is broken:
+        if (self.exchange is None or self.exchange is broken) and not self._lingering:
             self.transport.write(self._refused)
             self._linger()
 
@@ -364,22 +364,3 @@ class Connection(asyncio.Protocol):
         self._discarded += size
         if self._discarded > 64 * DISCARDED_BYTES:
             self.transport.close()
-
-
-def _address(name: Any) -> tuple[str, int] | None:
-    if not isinstance(name, tuple) or len(name) < 2:
-        return None
-    return str(name[0]).removeprefix("::ffff:"), int(name[1])  # IPv4 on a dual-stack socket, as it is known
-
-
-def _target(url: bytes) -> tuple[bytes, str, bytes]:
-    """The raw path, the decoded path and the query of a request target, in origin or absolute form."""
-    if not url.startswith(b"/"):
-        try:
-            parts = urlsplit(url)
-        except ValueError as error:
-            raise MalformedRequestError("not a request target (section 3.2)") from error
-        url = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
-    raw_path, _, query = url.partition(b"#")[0].partition(b"?")
-    path = raw_path.decode("latin-1")
-    return raw_path, unquote(path) if "%" in path else path, query

@@ -31,8 +31,8 @@ _HANDLED = _STOPPING | {signal.SIGCHLD, signal.SIGHUP}
 def run(roles: dict[str, Role], *, drain: float) -> int:
     """Run each role in a process of its own until a signal ends them all. Returns the exit status.
 
-    A role is given `drain` seconds to finish after SIGTERM, or until a second signal. The status is 1 if any did
-    not finish, or not well.
+    SIGHUP is passed on to them. A role is given `drain` seconds to finish after SIGTERM, or until a second signal.
+    The status is 1 if any did not finish, or not well.
     """
     _raise_descriptor_limit()
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
@@ -50,7 +50,10 @@ def run(roles: dict[str, Role], *, drain: float) -> int:
                     role.listening.close()
             return _stop(running, drain)
         if received == signal.SIGHUP:
-            log.warning("SIGHUP: the configuration is read at the start only; restart to change it")
+            log.info("reading certificates and other files again")
+            for pid in running:
+                _kill(pid, signal.SIGHUP)
+            continue
         for pid, status in _dead():
             name = running.pop(pid, "")
             if not name:
@@ -86,7 +89,8 @@ def _start(name: str, roles: dict[str, Role]) -> int:
         return pid
     status = 1
     try:
-        # Ctrl-C and a terminal's end reach the whole group; only the parent decides when to stop.
+        # Ctrl-C and a terminal's end reach the whole group; only the parent decides when to stop. SIGHUP is
+        # nothing until the role says what it does then.
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)

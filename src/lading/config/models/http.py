@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
-from lading.config.models.section import Problem, Section, Then, option
+from lading.config.models.section import Problem, Reads, Section, Then, option
 from lading.config.models.values import Duration, Flag, Lists, Secret, Text, one_of
+from lading.config.yaml import Scalar
 
 _CBC = ["AES_128_CBC_SHA", "AES_256_CBC_SHA"]
 _GCM = ["AES_128_GCM_SHA256", "AES_256_GCM_SHA384"]
@@ -67,6 +69,24 @@ def _check_drain(seconds: float) -> float:
     if seconds < 0:
         raise ValueError("must not be negative")
     return seconds
+
+
+def _permissions(data: object) -> int:
+    """`0660`, in YAML a number in octal; from the environment or in quotes the same digits."""
+    text = data.text if isinstance(data, Scalar) else f"{data:o}" if isinstance(data, int) else str(data)
+    digits = text.removeprefix("0o")
+    if not digits or set(digits) - set("01234567") or int(digits, 8) > 0o777:
+        raise ValueError("must be permissions in octal, such as 0660")
+    return int(digits, 8)
+
+
+def _check_networks(names: list[str]) -> list[str]:
+    for name in names:
+        try:
+            _ = name == "unix" or ip_network(name)
+        except ValueError as error:
+            raise ValueError(f"{error} (networks such as 10.0.0.0/8, addresses, and unix)") from None
+    return names
 
 
 def _check_prefix(prefix: str) -> str:
@@ -141,10 +161,12 @@ class H2c(Section):
 
 
 class Http(Section):
-    """`host` without a scheme (`myhost:5000`) is of no effect."""
+    """`host` without a scheme (`myhost:5000`) is of no effect. `trustedproxies` None is not the same as none."""
 
     net: Annotated[Net, one_of(Net, "unknown address type <x> (allowed: tcp, unix)", empty="tcp")] = "tcp"
     addr: Text = ""
+    socketmode: Annotated[int, Reads(_permissions)] | None = None
+    trustedproxies: Annotated[list[Text], Then(_check_networks)] | None = None
     host: Annotated[Text, Then(_check_host)] = ""
     prefix: Annotated[Text, Then(_check_prefix)] = ""
     secret: Secret = ""
@@ -157,8 +179,6 @@ class Http(Section):
     h2c: H2c = option(factory=H2c)
 
     def complaints(self) -> Iterator[Problem]:
-        if self.net == "unix" and not self.addr:
-            yield ("addr",), "the path of the unix socket is needed"
         if self.addr and self.net == "tcp":
             try:
                 split_address(self.addr)

@@ -1,6 +1,6 @@
 """Names in directories: read, sorted, and remembered for as long as the directory says that it has not changed.
 
-Why this is still asking the storage: decision 0007.
+Why this is still asking the storage: decision 0006.
 """
 
 from __future__ import annotations
