@@ -14,6 +14,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from lading.server.heads import Heads
+from lading.server.stepping import Stepper
 
 if TYPE_CHECKING:
     from lading.server.http1 import Connection
@@ -61,6 +62,7 @@ class Server:
         self.deadlines = deadlines or Deadlines()
         self.clock = Clock()
         self.heads = Heads()
+        self.stepper = Stepper()
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.draining = False
