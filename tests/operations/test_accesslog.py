@@ -6,6 +6,8 @@ import asyncio
 import io
 from typing import Any
 
+from tests.servers.process import Registry
+
 from lading.api.request import Message, Request
 from lading.operations.accesslog import HELD_BYTES, AccessLog
 
@@ -84,3 +86,12 @@ async def test_what_clients_send_cannot_forge_a_line() -> None:
     log.flush()
     line = b"".join(written.pieces)
     assert line.endswith(rb'"GET /\u000a\u00e9 HTTP/1.1" 404 0 "" "a\"b\\c\u0000"' + b"\n")
+
+
+def test_a_registry_that_is_stopped_has_written_every_line(lading: Registry) -> None:
+
+    for number in range(100):
+        assert lading.client.request("GET", f"/v2/app/manifests/number-{number}").status == 404
+    lading.stop()
+    logged = lading.log.read_text()
+    assert [logged.count(f"/v2/app/manifests/number-{number} HTTP") for number in range(100)] == [1] * 100
