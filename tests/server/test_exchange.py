@@ -241,6 +241,25 @@ async def test_what_is_not_to_be_remembered(open_wire: Open, request_: bytes) ->
     assert wire.server.heads.get(request_) is None
 
 
+@pytest.mark.parametrize("repeated", [False, True])
+async def test_what_is_broken_behind_a_request_is_refused_once(open_wire: Open, repeated: bool) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await reply(send, b"answer")
+
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    wire = await open_wire(app)
+    await wire.ask()
+    if repeated:
+        await wire.ask()
+    wire.writer.write(GET + b"broken\r\n\r\n")
+    assert await wire.answer() == b"answer"
+    refusal = await wire.rest()
+    assert refusal.startswith(b"HTTP/1.1 400 ")
+    assert refusal.count(b"HTTP/1.1") == 1
+    assert failures == []
+
+
 def test_the_oldest_heads_give_way() -> None:
     heads = Heads()
     requests = [b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(MAX_ENTRIES + 1)]
