@@ -11,7 +11,7 @@ from lading.registry.ports import PathNotFoundError, Storage
 log = logging.getLogger(__name__)
 
 KNOWN_BYTES = 2 * 1024 * 1024
-"""For some 4,000 links of each kind, in each process."""
+"""For some 3,000 links of each kind, in each process."""
 
 
 class Known(Cache[bool]):
@@ -52,7 +52,7 @@ async def follow(storage: Storage, key: str, digest: Digest, known: Known) -> Di
             return None
     linked = await read(storage, key)
     if linked == digest:
-        known.put(key, True)
+        known.put(key, True, len(key))
     return linked
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -103,21 +101,22 @@ class Exchange(ABC, Generic[Peer]):
     def run(self) -> bool:
         """Run the application. Whether the answer is complete; otherwise the connection is told when it is.
 
-        What most reads need is at hand: such a request is answered here and now, for a task would cost as much as
-        the answer. It becomes one when it has to wait. Until then there is no current task, and so no
-        `asyncio.timeout`; an application that wants one for a GET or HEAD waits first, if for nothing.
+        What most reads need is at hand: such a request is answered here and now. It becomes a task when it has to
+        wait, as all others are.
         """
-        rest: Coroutine[Any, Any, None] = self._run()
-        context = contextvars.copy_context()
+        server = self._connection.server
+        task: asyncio.Task[None] | None
         if self.complete and self._scope["method"] in READS:
             try:
-                awaited = context.run(rest.send, None)
-            except (StopIteration, asyncio.CancelledError):
+                task = server.stepper.run(self._run())
+            except asyncio.CancelledError:
+                task = None
+            if task is None:
                 self._end()
                 return True
-            rest = _continued(rest, awaited)
-        task = asyncio.get_running_loop().create_task(rest, context=context)
-        self._connection.server.tasks.add(task)
+        else:
+            task = asyncio.get_running_loop().create_task(self._run())
+        server.tasks.add(task)
         task.add_done_callback(self._done)
         return False
 
@@ -215,29 +214,3 @@ class Exchange(ABC, Generic[Peer]):
     def _wake(self) -> None:
         if self._arrived is not None:
             self._arrived.set()
-
-
-async def _continued(started: Coroutine[Any, Any, None], awaited: Any) -> None:
-    """The rest of a coroutine that has been started, and now waits for `awaited`."""
-    await _Rest(started, awaited)
-
-
-class _Rest:
-    __slots__ = ("_awaited", "_started")
-
-    def __init__(self, started: Coroutine[Any, Any, None], awaited: Any) -> None:
-        self._started = started
-        self._awaited = awaited
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        awaited = self._awaited
-        while True:
-            try:
-                try:
-                    result = yield awaited
-                except BaseException as error:  # noqa: BLE001  whatever it is, it is for the coroutine
-                    awaited = self._started.throw(error)
-                else:
-                    awaited = self._started.send(result)
-            except StopIteration:
-                return

@@ -343,7 +343,9 @@ class Connection(asyncio.Protocol):
             self._refused = b"" if broken.started else answer
             broken.client_gone()
         self._advance()
-        if (self.exchange is None or self.exchange is broken) and not self._lingering:
+        if self._lingering or self.transport.is_closing():
+            return  # what stood before it is answered already, and with it this
+        if self.exchange is None or self.exchange is broken:
             self.transport.write(self._refused)
             self._linger()
 

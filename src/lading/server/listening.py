@@ -16,6 +16,7 @@ from lading.server.accepting import Acceptor
 from lading.server.certificates import Certificates
 from lading.server.heads import Heads
 from lading.server.proxies import Proxies
+from lading.server.stepping import Stepper
 
 Application = Callable[
     [dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
@@ -81,6 +82,7 @@ class Server:
         self.deadlines = deadlines or Deadlines()
         self.clock = Clock()
         self.heads = Heads()
+        self.stepper = Stepper()
         self.connections: set[Open] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.draining = False
