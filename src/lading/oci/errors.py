@@ -66,7 +66,6 @@ MANIFEST_BLOB_UNKNOWN = Code("MANIFEST_BLOB_UNKNOWN", 400, "blob unknown to regi
 BLOB_UNKNOWN = Code("BLOB_UNKNOWN", 404, "blob unknown to registry")
 BLOB_UPLOAD_UNKNOWN = Code("BLOB_UPLOAD_UNKNOWN", 404, "blob upload unknown to registry")
 BLOB_UPLOAD_STATE_INVALID = Code("BLOB_UPLOAD_INVALID", 404, "blob upload invalid")
-BLOB_UPLOAD_INVALID = Code("BLOB_UPLOAD_INVALID", 400, "blob upload invalid")
 BLOB_UPLOAD_MEDIA_TYPE = Code("BLOB_UPLOAD_INVALID", 415, "blob upload invalid")
 SIZE_INVALID = Code("SIZE_INVALID", 400, "provided length did not match content length")
 RANGE_INVALID = Code("RANGE_INVALID", 416, "invalid content range")

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from lading.server.accepting import Acceptor
 from lading.server.certificates import Certificates
 from lading.server.heads import Heads
+from lading.server.listener import BACKLOG
 from lading.server.proxies import Proxies
 from lading.server.stepping import Stepper
 
@@ -23,8 +24,6 @@ Application = Callable[
 ]
 
 log = logging.getLogger(__name__)
-
-BACKLOG = 4096
 
 CUT_SECONDS = 0.8
 """How long a request may take to put its things away after its connection was cut."""
