@@ -122,10 +122,11 @@ TEXTS = {
     "what they get.",
     "http.tls.minimumtls": "Oldest version of TLS that is spoken.",
     "http.tls.ciphersuites": "Cipher suites of TLS 1.2. With `minimumtls: tls1.3` they have no effect, and warn.",
-    "http.tls.letsencrypt.cachefile": "Directory for certificates from Let's Encrypt, despite the name.",
-    "http.tls.letsencrypt.email": "Contact address.",
-    "http.tls.letsencrypt.hosts": "Names to get certificates for.",
-    "http.tls.letsencrypt.directoryurl": "Another authority with the same protocol.",
+    "http.tls.letsencrypt.cachefile": "Directory for certificates from Let's Encrypt, despite the name. Turns TLS "
+    "on, instead of `certificate`; needs the extra `acme`.",
+    "http.tls.letsencrypt.email": "Contact address, of a new account.",
+    "http.tls.letsencrypt.hosts": "Names to get certificates for. Clients that ask for none of them are refused.",
+    "http.tls.letsencrypt.directoryurl": "Another authority that speaks ACME, instead of Let's Encrypt.",
     "http.headers": "Headers added to every answer of the API, one for each item.",
     "http.debug.addr": "Where the debug listener listens.",
     "http.debug.prometheus.enabled": "Metrics on the debug listener.",
@@ -258,7 +259,6 @@ PROBES: dict[str, list[Any]] = {
 
 SWITCHES = {
     "http.debug.": "http.debug.addr",
-    "http.tls.letsencrypt.": "http.tls.letsencrypt.cachefile",
     "notifications.": "notifications.endpoints[].url",
     "redis.": "redis.addrs",
     "health.storagedriver.": "health.storagedriver.enabled",

@@ -10,7 +10,7 @@
 set -euo pipefail
 
 peers="${LADING_PEERS:-$HOME/.cache/lading/peers}"
-debian_packages=(skopeo podman buildah umoci)
+debian_packages=(skopeo podman buildah umoci pebble)
 go_tools=(
     "conformance github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111"
     "registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1"

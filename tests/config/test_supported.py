@@ -69,7 +69,6 @@ def test_what_is_honoured():
         ("middleware: {registry: [{name: x}]}", "middleware.registry: "),
         ("middleware: {repository: [{name: x}]}", "middleware.repository: "),
         ("http: {addr: ':1', debug: {addr: ':2'}}", "http.debug.addr: "),
-        ("http: {addr: ':1', tls: {letsencrypt: {cachefile: c}}}", "http.tls.letsencrypt.cachefile: "),
         ("http: {addr: ''}", "http.addr: is not set"),
         ("notifications: {endpoints: [{name: a}]}", "notifications.endpoints: "),
         ("redis: {addrs: [a:1]}", "redis.addrs: "),

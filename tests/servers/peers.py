@@ -12,7 +12,7 @@ import pytest
 
 RUN_SECONDS = 90.0
 
-_FROM_DEBIAN = {"skopeo", "podman", "buildah", "umoci"}
+_FROM_DEBIAN = {"skopeo", "podman", "buildah", "umoci", "pebble", "pebble-challtestsrv"}
 
 
 def executable(name: str) -> str:

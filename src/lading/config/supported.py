@@ -34,7 +34,6 @@ _SETTINGS: tuple[tuple[str, Callable[[Configuration], object]], ...] = (
     ("middleware.registry", lambda c: _middleware(c, "registry")),
     ("middleware.repository", lambda c: _middleware(c, "repository")),
     ("middleware.storage", lambda c: _middleware(c, "storage")),
-    ("http.tls.letsencrypt.cachefile", lambda c: c.http.tls.letsencrypt.cachefile),
     ("http.debug.addr", lambda c: c.http.debug.addr),
     ("notifications.endpoints", lambda c: any(not e.disabled for e in c.notifications.endpoints)),
     ("redis.addrs", lambda c: c.redis.addrs),
