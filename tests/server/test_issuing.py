@@ -7,6 +7,8 @@ import datetime
 import itertools
 import socket
 import ssl
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +17,9 @@ import trustme
 from tests.server.certificates import Authority
 from tests.server.serving import ask, serving
 
+from lading import build
+from lading.config.load import parse
+from lading.config.supported import unsupported
 from lading.server import issued
 from lading.server.authority import AuthorityError, Presented, new_key
 from lading.server.issuing import FIRST_PAUSE, LAST_PAUSE, LONGEST_SLEEP, Issuing, renewal
@@ -172,3 +177,40 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
         ServerError, match=r"^http\.tls\.letsencrypt\.cachefile: cannot make the directory .*: File ex"
     ):
         issued.prepare(Acme(str(tmp_path / "file"), (), "", ""))
+
+
+def configured(cache: Path, more: str) -> Listener:
+    section = f"{{cachefile: {cache}, {more}}}"
+    text = f"version: 0.1\nstorage: inmemory\nhttp: {{addr: ':1', tls: {{letsencrypt: {section}}}}}"
+    loaded = parse(text, "config.yml", {})
+    assert unsupported(loaded.configuration) == []
+    return build.listener(loaded.configuration)
+
+
+def test_as_configured(tmp_path: Path) -> None:
+    made = configured(tmp_path / "cache", "email: me@example.com, hosts: [A.example.com., a.example.com, b]").tls
+    assert made is not None
+    assert made.acme == Acme(str(tmp_path / "cache"), (HOST, "b"), "me@example.com", build.LETS_ENCRYPT)
+    assert made.protocols == ("h2", "http/1.1")
+    made = configured(tmp_path / "cache", "directoryurl: 'https://127.0.0.1:1/dir'").tls
+    assert made is not None
+    assert made.acme == Acme(str(tmp_path / "cache"), (), "", "https://127.0.0.1:1/dir")
+
+
+@pytest.mark.parametrize("host", ["../x", "a/b", "*.example.com", "bücher.example", "", "-a.example.com", "a..b"])
+def test_what_is_no_host_stops_the_start(tmp_path: Path, host: str) -> None:
+    with pytest.raises(build.BuildError, match=r"^http\.tls\.letsencrypt\.hosts: .* is not the name of a host"):
+        configured(tmp_path / "cache", f"hosts: ['{host}']")
+
+
+def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "acme", None)
+    with pytest.raises(build.BuildError, match=r"^http\.tls\.letsencrypt\.cachefile: needs .*'lading\[acme\]'$"):
+        configured(tmp_path / "cache", f"hosts: [{HOST}]")
+
+
+def test_serving_needs_no_part_of_the_extra() -> None:
+    """Neither its time to import nor its memory is paid by the workers."""
+    code = "import sys, lading.cli; print(sorted({'acme', 'cryptography', 'requests'} & sys.modules.keys()))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout == "[]\n"
