@@ -16,6 +16,7 @@ import pytest
 import trustme
 from tests.server.certificates import Authority
 from tests.server.serving import ask, serving
+from tests.server.test_processes import free_port, lading
 
 from lading import build
 from lading.config.load import parse
@@ -207,6 +208,21 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "acme", None)
     with pytest.raises(build.BuildError, match=r"^http\.tls\.letsencrypt\.cachefile: needs .*'lading\[acme\]'$"):
         configured(tmp_path / "cache", f"hosts: [{HOST}]")
+
+
+@pytest.mark.slow
+def test_the_end_does_not_wait_for_an_authority(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/dir"
+        section = {"cachefile": str(tmp_path / "cache"), "hosts": [HOST], "directoryurl": url}
+        with lading(tmp_path, {"addr": f"127.0.0.1:{free_port()}", "tls": {"letsencrypt": section}}) as running:
+            silent.settimeout(20)
+            asking, _ = silent.accept()
+            with asking:
+                assert asking.recv(9) == b"GET /dir "
+                running.process.terminate()
+                assert running.process.wait(20) == 0
+        assert not any("did not finish" in line or "next try" in line for line in running.lines)
 
 
 def test_serving_needs_no_part_of_the_extra() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import ssl
 import subprocess
 import time
@@ -15,15 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.server.certificates import Authority
+from tests.server.test_processes import free_port
 from tests.servers.peers import executable
 
 START_SECONDS = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -38,8 +38,8 @@ class Obtain(Protocol):
     def __call__(self, url: str, email: str, account: bytes, host: str, presented: Presented) -> bytes: ...
 
 
-class _StopError(Exception):
-    pass
+class _Stop(BaseException):
+    """Nothing on its way may take it for a failure of the authority."""
 
 
 class Issuing:
@@ -63,7 +63,7 @@ class Issuing:
             while True:
                 if signal.sigtimedwait({signal.SIGHUP}, self.round()) is not None:
                     self.forget()
-        except _StopError:
+        except _Stop:
             return 0
 
     def forget(self) -> None:
@@ -157,4 +157,4 @@ def renewal(pair: bytes, host: str) -> float:
 
 
 def _stop(*_: object) -> None:
-    raise _StopError
+    raise _Stop
