@@ -103,7 +103,6 @@ PROBES: dict[str, list[Any]] = {
 """Values to try where the type alone does not say which are good."""
 
 SWITCHES = {
-    "http.tls.letsencrypt.": "http.tls.letsencrypt.cachefile",
     "notifications.": "notifications.endpoints[].url",
     "redis.": "redis.addrs",
     "proxy.": "proxy.remoteurl",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib.util
 import os
 import re
 import secrets
@@ -32,12 +33,17 @@ from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
 from lading.server import builtin
-from lading.server.listener import DRAIN_SECONDS, Listener, Role, Tls
+from lading.server.issued import prepare
+from lading.server.listener import DRAIN_SECONDS, Acme, Listener, Role, Tls
 from lading.server.listening import Application as Serving
 from lading.server.proxies import Proxies
 from lading.server.reloading import Reload
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
+
+_HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 
 class BuildError(Exception):
@@ -101,6 +107,8 @@ def processes(
     if purges is not None or overseen is not None:
         work = functools.partial(keep_house, configuration, purges, overseen)
         serving["housekeeping"] = Role(work, None if overseen is None else overseen.debug)
+    if where.tls is not None and where.tls.acme is not None and where.tls.acme.hosts:
+        serving["certificates"] = Role(functools.partial(have_issued, where.tls.acme))
     return serving
 
 
@@ -154,6 +162,13 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
 
     asyncio.run(run())
     return 0
+
+
+def have_issued(acme: Acme) -> int:
+    """Run until SIGTERM."""
+    from lading.server.issuing import Issuing  # noqa: PLC0415  needs the extra
+
+    return Issuing(acme).run()
 
 
 def storage(configuration: Configuration) -> Storage:
@@ -240,12 +255,29 @@ def listener(configuration: Configuration, passed: Activation = NOT_PASSED) -> L
             minimum=tls.minimumtls,
             cipher_suites=tuple(tls.ciphersuites),
             protocols=protocols,
+            acme=acme(configuration),
         )
-        if tls.certificate
+        if tls.enabled
         else None,
         http2=http.h2c.enabled,
         drain=http.draintimeout or DRAIN_SECONDS,
     )
+
+
+def acme(configuration: Configuration) -> Acme | None:
+    """None without Let's Encrypt. Raises `BuildError`, `ServerError`."""
+    section = configuration.http.tls.letsencrypt
+    if not section.cachefile:
+        return None
+    if importlib.util.find_spec("acme") is None:
+        raise BuildError("http.tls.letsencrypt.cachefile: needs an extra: pip install 'lading[acme]'")
+    hosts = tuple(dict.fromkeys(host.lower().rstrip(".") for host in section.hosts))
+    for host in hosts:
+        if len(host) > 253 or not all(map(_HOST_LABEL.fullmatch, host.split("."))):
+            raise BuildError(f"http.tls.letsencrypt.hosts: {host!r} is not the name of a host (in ASCII, xn--…)")
+    made = Acme(section.cachefile, hosts, section.email, section.directoryurl or LETS_ENCRYPT)
+    prepare(made)
+    return made
 
 
 def debug_listener(configuration: Configuration, passed: Activation = NOT_PASSED) -> Listener | None:

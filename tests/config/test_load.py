@@ -171,6 +171,11 @@ class TestWarnings:
                 "config.yml:2: http.tls.key: has no effect without a certificate: TLS is off",
             ),
             (
+                "http: {tls: {letsencrypt: {cachefile: c}}}",
+                "config.yml:2: http.tls.letsencrypt.hosts: names no host: there will be no certificate, and every"
+                " client is refused",
+            ),
+            (
                 "http: {host: 'myhost:5000'}",
                 "config.yml:2: http.host: has no effect without a scheme and a host: https://host",
             ),

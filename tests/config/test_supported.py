@@ -82,7 +82,6 @@ def test_what_is_honoured():
         ("middleware: {storage: [{name: cloudfront}]}", "middleware.storage: "),
         ("middleware: {registry: [{name: x}]}", "middleware.registry: "),
         ("middleware: {repository: [{name: x}]}", "middleware.repository: "),
-        ("http: {addr: ':1', tls: {letsencrypt: {cachefile: c}}}", "http.tls.letsencrypt.cachefile: "),
         ("http: {addr: ''}", "http.addr: is not set (host:port"),
         ("http: {net: unix}", "http.addr: is not set (the path of the unix socket)"),
         ("notifications: {endpoints: [{name: a}]}", "notifications.endpoints: "),

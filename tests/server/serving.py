@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lading.server.builtin import protocol
-from lading.server.certificates import Certificates
+from lading.server.builtin import protocol, source
+from lading.server.certificates import Source
 from lading.server.listener import Listener
 from lading.server.listening import Deadlines, Server
 from lading.server.proxies import Proxies
@@ -31,7 +31,7 @@ class Serving:
     server: Server
     port: int
     path: str
-    certificates: Certificates | None
+    certificates: Source | None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -47,7 +47,7 @@ async def serving(
         listener = replace(listener, address=listener.address or "127.0.0.1")
     listener.check()
     [listening] = listener.bind(1)
-    certificates = Certificates(listener.tls) if listener.tls else None
+    certificates = source(listener.tls) if listener.tls else None
     server = Server(application, deadlines, proxies)
     name = listening.getsockname()
     running = Serving(server, name[1] if isinstance(name, tuple) else 0, listener.socket_path, certificates)

@@ -39,10 +39,10 @@ class Running:
                 self.lines.append(line)
                 self._news.notify_all()
 
-    def said(self, text: str, times: int = 1) -> None:
+    def said(self, text: str, times: int = 1, seconds: float = 20) -> None:
         """Wait until the log has it so often."""
         with self._news:
-            found = self._news.wait_for(lambda: sum(text in line for line in self.lines) >= times, 20)
+            found = self._news.wait_for(lambda: sum(text in line for line in self.lines) >= times, seconds)
             assert found, (text, self.lines)
 
 

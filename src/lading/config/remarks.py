@@ -40,6 +40,9 @@ def _http(configuration: Configuration) -> list[Remark]:
     http = configuration.http
     if http.tls.key and not http.tls.enabled:
         found.append((("http", "tls", "key"), "has no effect without a certificate: TLS is off"))
+    if http.tls.letsencrypt.cachefile and not http.tls.letsencrypt.hosts:
+        what = "names no host: there will be no certificate, and every client is refused"
+        found.append((("http", "tls", "letsencrypt", "hosts"), what))
     if http.tls.minimumtls == "tls1.3" and http.tls.ciphersuites:
         what = (
             "restricting TLS cipher suites to empty. Because configuring cipher suites is no longer supported"

@@ -56,7 +56,6 @@ SETTINGS = (
     Setting("middleware.registry", lambda c: _middleware(c, "registry"), "there is no middleware"),
     Setting("middleware.repository", lambda c: _middleware(c, "repository"), "there is no middleware"),
     Setting("middleware.storage", lambda c: _middleware(c, "storage"), "there is no middleware"),
-    Setting("http.tls.letsencrypt.cachefile", lambda c: c.http.tls.letsencrypt.cachefile, "certificates are not fetched"),
     Setting("notifications.endpoints", lambda c: any(not e.disabled for e in c.notifications.endpoints), "no events are sent"),
     Setting("redis.addrs", lambda c: c.redis.addrs, "redis is not spoken"),
     Setting("proxy.remoteurl", lambda c: c.proxy.remoteurl, "it cannot pull through"),
@@ -69,7 +68,8 @@ def unsupported(
 ) -> list[str]:
     """Why this configuration cannot be served, one line each; of these top-level sections only, if given.
 
-    `root` is the tree it was read from; with it, lines begin with the place of their key. `addressed` if the socket to listen on is there already.
+    `root` is the tree it was read from; with it, lines begin with the place of their key. `addressed` if the
+    socket to listen on is there already.
     """
     refused = (
         _refused(configuration)

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 from collections.abc import Callable
+
+from lading.server.certificates import RefusedError, Source
 
 log = logging.getLogger(__name__)
 
@@ -20,17 +21,17 @@ AT_ONCE = 64
 
 
 class Acceptor:
-    """Runs from its making until `close`. `context` is asked for each connection."""
+    """Runs from its making until `close`."""
 
     def __init__(
         self,
         protocol: Callable[[], asyncio.Protocol],
         listening: socket.socket,
-        context: Callable[[], ssl.SSLContext],
+        certificates: Source,
     ) -> None:
         self._protocol = protocol
         self._listening = listening
-        self._context = context
+        self._certificates = certificates
         self._loop = asyncio.get_running_loop()
         self._greeting: set[asyncio.Task[None]] = set()
         self._resumed: asyncio.TimerHandle | None = None
@@ -71,10 +72,24 @@ class Acceptor:
             undo.callback(accepted.close)
             accepted.setblocking(False)
             try:
+                async with asyncio.timeout(HANDSHAKE_SECONDS):
+                    context = await self._certificates.choose(accepted)
                 await self._loop.connect_accepted_socket(
-                    self._protocol, accepted, ssl=self._context(), ssl_handshake_timeout=HANDSHAKE_SECONDS
+                    self._protocol, accepted, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS
                 )
+            except RefusedError as error:
+                log.debug("no TLS connection: %s", error)
+                _tell(accepted, error)
+                return
             except (TimeoutError, OSError) as error:  # ssl.SSLError is an OSError
                 log.debug("no TLS connection: %s", error)
                 return
             undo.pop_all()
+
+
+def _tell(accepted: socket.socket, error: RefusedError) -> None:
+    """A fatal alert, before there is any TLS (RFC 8446, section 5.1)."""
+    with contextlib.suppress(OSError):
+        # What is left unread when a socket is closed resets the connection, and the alert may be lost.
+        accepted.recv(65536)
+        accepted.send(b"\x15\x03\x03\x00\x02\x02%c" % error.alert)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import uvloop
 
 from lading.server import opening
-from lading.server.certificates import Certificates
+from lading.server.certificates import Certificates, Source
 from lading.server.http1 import Connection
-from lading.server.listener import Listener, Role
+from lading.server.issued import Issued
+from lading.server.listener import Listener, Role, Tls
 from lading.server.listening import Application, Server
 from lading.server.proxies import Proxies
 from lading.server.reloading import Reload
@@ -27,7 +28,7 @@ class Worker:
     listener: Listener
     reload: Reload
     proxies: Proxies | None
-    certificates: Certificates | None
+    certificates: Source | None
 
     def role(self, listening: socket.socket) -> Role:
         return Role(lambda: 0 if uvloop.run(self._serve(listening)) else 1, listening)
@@ -55,11 +56,16 @@ def protocol(listener: Listener) -> Callable[[Server], asyncio.Protocol]:
     return opening.Guessed if listener.http2 else Connection
 
 
+def source(settings: Tls) -> Source:
+    """Raises `ServerError`."""
+    return Issued(settings, settings.acme) if settings.acme is not None else Certificates(settings)
+
+
 def workers(
     load: Callable[[], Application], listener: Listener, count: int, reload: Reload, proxies: Proxies | None = None
 ) -> dict[str, Role]:
     """What each worker process is to run. Raises `ServerError`."""
     listener.check()
-    certificates = Certificates(listener.tls) if listener.tls else None
+    certificates = source(listener.tls) if listener.tls else None
     worker = Worker(load, listener, reload, proxies, certificates)
     return {f"worker {number}": worker.role(listening) for number, listening in enumerate(listener.bind(count), 1)}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
+from typing import Protocol
 
 from lading.server import tls
 from lading.server.listener import ServerError, Tls
@@ -13,6 +15,27 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 5.0
 """How often the files are looked at."""
+
+
+class RefusedError(ConnectionError):
+    """A connection has no certificate here. `alert` is what the client is told (RFC 8446, section 6)."""
+
+    def __init__(self, alert: ssl.AlertDescription, why: str) -> None:
+        super().__init__(why)
+        self.alert = alert
+
+
+class Source(Protocol):
+    """Where connections get their certificate from."""
+
+    async def choose(self, accepted: socket.socket) -> ssl.SSLContext:
+        """For this connection, of which nothing has been read. Raises `OSError`, `RefusedError`."""
+
+    def reload(self) -> None:
+        """Take over what has changed, now."""
+
+    async def watch(self) -> None:
+        """Do so from time to time, until cancelled."""
 
 
 class Certificates:
@@ -26,6 +49,9 @@ class Certificates:
         self._refused: tls.Files | str | None = None
         """What was found broken, and has been complained about when it was found so again."""
         self._told = False
+
+    async def choose(self, accepted: socket.socket) -> ssl.SSLContext:  # noqa: ARG002
+        return self.context
 
     def reload(self) -> None:
         """Take over the files if they have changed. What is broken is logged, and the last good stays."""

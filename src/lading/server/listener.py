@@ -31,16 +31,30 @@ class ServerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Tls:
-    """Files and words as the configuration has them. `protocols` are offered by ALPN, the first is preferred."""
+class Acme:
+    """Certificates for `hosts`, in lower case, kept in the directory `cache`. `url` is that of an authority."""
 
-    certificate: str
-    key: str
+    cache: str
+    hosts: tuple[str, ...]
+    email: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files and words as the configuration has them. `protocols` are offered by ALPN, the first is preferred.
+
+    With `acme` certificates come from there, and not from files that are named here.
+    """
+
+    certificate: str = ""
+    key: str = ""
     client_cas: tuple[str, ...] = ()
     client_auth: str = "require-and-verify-client-cert"
     minimum: str = "tls1.2"
     cipher_suites: tuple[str, ...] = ()
     protocols: tuple[str, ...] = ("http/1.1",)
+    acme: Acme | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from email.utils import formatdate
 from typing import Any, Protocol
 
 from lading.server.accepting import Acceptor
-from lading.server.certificates import Certificates
+from lading.server.certificates import Source
 from lading.server.heads import Heads
 from lading.server.listener import BACKLOG
 from lading.server.proxies import Proxies
@@ -90,7 +90,7 @@ class Server:
         self,
         connection: Callable[[Server], asyncio.Protocol],
         listening: socket.socket,
-        certificates: Certificates | None,
+        certificates: Source | None,
         stop: asyncio.Event,
         drain: float,
     ) -> bool:
@@ -101,7 +101,7 @@ class Server:
         if certificates is None:
             accepting = await loop.create_server(lambda: connection(self), sock=listening, backlog=BACKLOG)
         else:
-            accepting = Acceptor(lambda: connection(self), listening, lambda: certificates.context)
+            accepting = Acceptor(lambda: connection(self), listening, certificates)
             background.append(asyncio.create_task(certificates.watch()))
         await stop.wait()
         accepting.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from lading.server import http1, http2
+from lading.server import http1, http2, tls
 from lading.server.http2_frames import PREFACE
 from lading.server.listening import Server
 
@@ -18,6 +18,9 @@ class Negotiated(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         chosen = transport.get_extra_info("ssl_object").selected_alpn_protocol()
+        if chosen == tls.ACME_PROTOCOL:  # The handshake was all there is to it (RFC 8737, section 3).
+            cast("asyncio.Transport", transport).close()
+            return
         connection = http2.Connection if chosen == "h2" else http1.Connection
         _hand_over(self._server, cast("asyncio.Transport", transport), connection)
 

@@ -49,13 +49,13 @@ def read(settings: Tls) -> Files:
     return Files(
         _read("http.tls.certificate", settings.certificate),
         _read("http.tls.key", settings.key),
-        tuple(_read("http.tls.clientcas", path) for path in settings.client_cas),
+        _client_cas(settings),
     )
 
 
 def context(settings: Tls, files: Files) -> ssl.SSLContext:
     """Raises `ServerError` for files that cannot be used."""
-    made = bare_context(settings)
+    made = without_certificate(settings, files.client_cas)
     if b"ENCRYPTED" in files.key:
         raise ServerError(f"http.tls.key: {settings.key}: the key is encrypted, and there is nobody to ask for it")
     pair = f"{settings.certificate} with the key {settings.key}"
@@ -63,7 +63,13 @@ def context(settings: Tls, files: Files) -> ssl.SSLContext:
         load_pair(made, files.certificate, files.key)
     except (OSError, ssl.SSLError) as error:
         raise ServerError(f"http.tls: cannot use the certificate {pair}: {_reason(error)}") from error
-    for path, text in zip(settings.client_cas, files.client_cas, strict=True):
+    return made
+
+
+def without_certificate(settings: Tls, client_cas: tuple[bytes, ...] | None = None) -> ssl.SSLContext:
+    """All but the server's own; the authorities are read if they are not given. Raises `ServerError`."""
+    made = bare_context(settings)
+    for path, text in zip(settings.client_cas, client_cas or _client_cas(settings), strict=True):
         try:
             made.load_verify_locations(cadata=text.decode("ascii", "replace"))
         except (OSError, ssl.SSLError, ValueError) as error:
@@ -94,6 +100,10 @@ def load_pair(into: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     with _in_memory(certificate) as certificate_path, _in_memory(key) as key_path:
         # An empty pass phrase, or OpenSSL would ask for one on the terminal.
         into.load_cert_chain(certificate_path, key_path, password="")
+
+
+def _client_cas(settings: Tls) -> tuple[bytes, ...]:
+    return tuple(_read("http.tls.clientcas", path) for path in settings.client_cas)
 
 
 @contextlib.contextmanager
