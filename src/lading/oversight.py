@@ -140,8 +140,11 @@ def chores(
     """What the housekeeping process has to do; to be called where its event loop runs."""
     respondent = Respondent(counting, asyncio.get_running_loop())
     collector = Collector(oversight.meeting, respondent, oversight.workers)
-    checks = Checks(_checks(configuration, storage), collector.tell)
-    found: list[Chore] = [collector.serve, checks.run]
+    configured = _checks(configuration, storage)
+    checks = Checks(configured, collector.tell)
+    found: list[Chore] = [collector.serve]
+    if configured:
+        found.append(checks.run)
     if oversight.mail is not None:
         found.append(mail.Mailer(oversight.mail, mail_hooks(configuration), socket.gethostname()).run)
     return [*found, *_debug(configuration, oversight, collector, checks)]
@@ -176,10 +179,10 @@ def _checks(configuration: Configuration, storage: Storage) -> list[Check]:
     for http in section.http:
         log.info(
             "configuring HTTP health check uri=%s, interval=%d, threshold=%d",
-            *(http.uri, http.interval, http.threshold),
+            *(health.shown(http.uri), http.interval, http.threshold),
         )
         asking = health.http_probe(http.uri, http.headers, http.statuscode, http.timeout)
-        found.append(Check(http.uri, asking, http.interval, http.threshold, http.timeout))
+        found.append(Check(health.shown(http.uri), asking, http.interval, http.threshold, http.timeout))
     for tcp in section.tcp:
         log.info(
             "configuring TCP health check addr=%s, interval=%d, threshold=%d",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
 import os
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
 from typing import IO
+from urllib.parse import unquote, urlsplit
 
 from lading.operations.threads import in_daemon_thread
 from lading.registry.ports import PathNotFoundError, Storage, StorageError
@@ -90,14 +92,23 @@ async def _outcome(check: Check) -> str:
     return ""
 
 
+def shown(uri: str) -> str:
+    """A URL without what may be secret in it: the login and the query."""
+    parts = urlsplit(uri)
+    login, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"***@{host}" if login else host, query="***" if parts.query else "").geturl()
+
+
 def storage_probe(storage: Storage) -> Callable[[], Awaitable[None]]:
     async def probe() -> None:
         try:
-            await storage.stat("/")
+            root = await storage.stat("/")
         except PathNotFoundError:
             return  # empty, and answering
         except StorageError as error:
             raise UnhealthyError(str(error)) from error
+        if not root.is_directory:
+            raise UnhealthyError(f"{storage.name}: the root is not a directory")
 
     return probe
 
@@ -147,9 +158,14 @@ def http_probe(
 ) -> Callable[[], Awaitable[None]]:
     """Fails unless a HEAD of `uri`, an HTTP URL, is answered with `status` after redirects."""
     opener = urllib.request.build_opener(_KeepMethod())
-    request = urllib.request.Request(uri, method="HEAD")  # noqa: S310  the configuration allows no other scheme
-    for name, values in headers.items():
-        request.add_header(name, ", ".join(values))
+    parts = urlsplit(uri)
+    login, _, host = parts.netloc.rpartition("@")
+    bare, name = parts._replace(netloc=host).geturl(), shown(uri)
+    request = urllib.request.Request(bare, method="HEAD")  # noqa: S310  the configuration allows no other scheme
+    if login:
+        request.add_header("Authorization", "Basic " + base64.b64encode(unquote(login).encode()).decode())
+    for field, values in headers.items():
+        request.add_header(field, ", ".join(values))
 
     def ask() -> int:
         try:
@@ -165,8 +181,8 @@ def http_probe(
             found = await in_daemon_thread(ask)
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
-            raise UnhealthyError(f"{uri}: error while checking: {reason}") from error
+            raise UnhealthyError(f"{name}: error while checking: {reason}") from error
         if found != status:
-            raise UnhealthyError(f"{uri}: downstream service returned unexpected status: {found}")
+            raise UnhealthyError(f"{name}: downstream service returned unexpected status: {found}")
 
     return probe

@@ -33,6 +33,8 @@ async def keep_house(chores: Sequence[Chore]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         task.result()
+    if stopping not in done:
+        raise RuntimeError("a chore of the housekeeping process has ended by itself")
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,6 +207,7 @@ class Connection(asyncio.Protocol):
             return
         self._reading = wanted
         if wanted:
+            self._head_since = self.server.clock.now  # the time it was held back is not the client's
             self.transport.resume_reading()
         else:
             self.transport.pause_reading()
@@ -228,7 +229,7 @@ class Connection(asyncio.Protocol):
         deadlines = self.server.deadlines
         if self._lingering:
             return now - self._lingering > LINGER_SECONDS
-        if self._in_head and now - self._head_since > deadlines.head:
+        if self._in_head and self._reading and now - self._head_since > deadlines.head:
             return True
         waited = now - self.since
         if self.exchange is None:

@@ -213,7 +213,7 @@ class Connection(asyncio.Protocol):
         self._collect()
         if self._out:
             out, self._out = self._out, []
-            if not self.transport.is_closing():
+            if not self._lingering and not self.transport.is_closing():
                 self.transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     # -- called by the server
@@ -229,6 +229,8 @@ class Connection(asyncio.Protocol):
         deadlines = self.server.deadlines
         if self._lingering:
             return now - self._lingering > LINGER_SECONDS
+        if self.transport.is_closing():
+            return now - self.since > deadlines.idle + LINGER_SECONDS
         if self._waiting_since and now - self._waiting_since > deadlines.head:
             # Between the frames of a body, the application judges.
             return not self._running
@@ -279,8 +281,12 @@ class Connection(asyncio.Protocol):
             if header.kind in {frames.HEADERS, frames.CONTINUATION}:
                 whole = header.flags & frames.END_HEADERS
                 self._head_bytes = 0 if whole else self._head_bytes + header.length
-            for event in self._h2.receive_data(data[at:after]):
-                self._handle(event)
+            if header.kind == frames.GO_AWAY and not header.stream and header.length >= 8 and not self._head_bytes:
+                # h2 would take the connection for closed, and no longer answer what is under way.
+                self._leave(int.from_bytes(data[at + 13 : at + 17], "big"))
+            else:
+                for event in self._h2.receive_data(data[at:after]):
+                    self._handle(event)
             at = after
         return data[at:]
 
@@ -369,7 +375,7 @@ class Connection(asyncio.Protocol):
             size = self._head_bytes + header.length
             if size > MAX_HEAD_BYTES:
                 self._fail(ErrorCodes.ENHANCE_YOUR_CALM)
-        elif header.kind != frames.DATA and header.length > 16384:
+        elif header.length > (FRAME_BYTES if header.kind == frames.DATA else 16384):
             self._fail(ErrorCodes.FRAME_SIZE_ERROR)
 
     def _handle(self, event: events.Event) -> None:
@@ -390,10 +396,11 @@ class Connection(asyncio.Protocol):
                 self._lose(lost)
             elif isinstance(event, events.RemoteSettingsChanged):
                 self._wake(0)
-        elif isinstance(event, events.ConnectionTerminated):
-            # What is under way is still answered; a client that waits for no answer closes the connection.
-            self._closing = event.error_code != ErrorCodes.NO_ERROR
-            self._close_if_drained()
+
+    def _leave(self, code: int) -> None:
+        """The client will ask no more. What is under way is still answered."""
+        self._closing = code != ErrorCodes.NO_ERROR
+        self._close_if_drained()
 
     def _begin(self, event: events.RequestReceived) -> None:
         number = event.stream_id or 0

@@ -121,6 +121,8 @@ class Exchange(exchange.Exchange[Stream]):
             connection.send_head(stream, head, last=last and not body)
             if last and not body:
                 self._answered = True
+                if not connection.writable.is_set():
+                    await self._wait(connection, full=True)
         left = memoryview(body)
         while left:
             size = connection.send_body(stream, left[:TURN_BYTES], last=last and len(left) <= TURN_BYTES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-DATA, HEADERS, CONTINUATION = 0x0, 0x1, 0x9
+DATA, HEADERS, GO_AWAY, CONTINUATION = 0x0, 0x1, 0x7, 0x9
 END_STREAM, END_HEADERS, PADDED = 0x1, 0x4, 0x8
 HEADER_BYTES = 9
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -25,6 +25,9 @@ Application = Callable[
 
 log = logging.getLogger(__name__)
 
+FLUSH_SECONDS = 0.02
+"""How often the end of a drain looks whether the last answers have left."""
+
 CUT_SECONDS = 0.8
 """How long a request may take to put its things away after its connection was cut."""
 
@@ -58,6 +61,8 @@ class Clock:
 
 class Open(Protocol):
     """A connection, as far as its server cares."""
+
+    transport: asyncio.Transport
 
     def close_when_idle(self) -> None:
         """The server is being stopped: take no more requests."""
@@ -108,7 +113,10 @@ class Server:
         self.draining = True
         for open_connection in list(self.connections):
             open_connection.close_when_idle()
+        until = loop.time() + drain
         late = await self._wait(drain)
+        while loop.time() < until and any(each.transport.is_closing() for each in self.connections):  # noqa: ASYNC110
+            await asyncio.sleep(FLUSH_SECONDS)  # answers that are written and not yet read
         if late:
             log.warning("%d requests did not finish in %gs and are cut off", late, drain)
         for task in background:
@@ -133,5 +141,11 @@ class Server:
             await asyncio.sleep(1.0)
             self.clock.tick()
             for connection in list(self.connections):
-                if connection.expired(self.clock.now):
+                try:
+                    gone = connection.expired(self.clock.now)
+                except Exception:
+                    # One connection must not take the deadlines of all others with it.
+                    log.exception("a connection cannot tell its age and is closed")
+                    gone = True
+                if gone:
                     connection.abort()

@@ -24,6 +24,9 @@ CRASH_SECONDS = 1.0
 
 _PR_SET_PDEATHSIG = 1
 
+AGAIN_SECONDS = 1.0
+"""A second signal to stop counts after so long."""
+
 _STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 _HANDLED = _STOPPING | {signal.SIGCHLD, signal.SIGHUP}
 
@@ -114,10 +117,13 @@ def _stop(running: dict[int, str], drain: float) -> int:
     for pid in running:
         _kill(pid, signal.SIGTERM)
     status = 0
-    deadline = time.monotonic() + drain + 1
+    told = time.monotonic()
+    deadline = told + drain + 1
     while running and time.monotonic() < deadline:
         received = signal.sigtimedwait(_HANDLED, 0.1)
-        if received is not None and received.si_signo in _STOPPING:
+        again = received is not None and received.si_signo in _STOPPING
+        # Who stops a whole group, and its leader too, says it twice and means it once.
+        if again and time.monotonic() - told > AGAIN_SECONDS:
             log.warning("told again to stop: requests under way are cut off")
             deadline = 0.0
         for pid, ended in _dead():

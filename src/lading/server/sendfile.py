@@ -37,7 +37,7 @@ async def send_file(connection: Connection, head: bytes, file: int, offset: int,
                 await _writable(connection, sock)
                 continue
             if sent == 0:
-                raise ConnectionResetError("the file is shorter than it was")
+                raise OSError(errno.EIO, "the file is shorter than it was")
             offset += sent
             connection.since = connection.server.clock.now
 
