@@ -12,11 +12,13 @@ import re
 import secrets
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 from lading.api.app import Application
 from lading.api.service import Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
+from lading.build_error import BuildError
 from lading.config.models.configuration import Configuration
 from lading.config.models.storage import FilesystemParameters
 from lading.operations.accesslog import AccessLog
@@ -31,10 +33,6 @@ from lading.storage.memory import MemoryStorage
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
 _HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
-
-
-class BuildError(Exception):
-    """The configuration cannot be made into a registry; the text names the key at fault."""
 
 
 def _filesystem(configuration: Configuration) -> Storage:
@@ -70,6 +68,10 @@ def processes(configuration: Configuration, workers: int | None) -> dict[str, Ro
     load = functools.partial(application, configuration, secret)
     where = listener(configuration)
     headers(configuration)
+    if guarded(configuration):
+        from lading import build_auth  # noqa: PLC0415  only where somebody is asked who they are
+
+        build_auth.prepare(configuration)
     serving = _workers_of(where)(load, where, workers)
     if shared.traits.shared and (chores := purging(configuration)) is not None:
         serving["housekeeping"] = Role(functools.partial(keep_house, configuration, chores))
@@ -87,7 +89,17 @@ def _workers_of(where: Listener) -> Callable[[Callable[[], Application], Listene
 def application(configuration: Configuration, secret: bytes) -> Application:
     """Raises `BuildError`. `secret` signs the URLs of uploads and is the same in all processes."""
     access_log = None if configuration.log.accesslog.disabled else AccessLog()
-    return Application(service(configuration, storage(configuration), secret), access_log)
+    made = service(configuration, storage(configuration), secret)
+    if guarded(configuration):
+        from lading import build_auth  # noqa: PLC0415  only where somebody is asked who they are
+
+        authorizer, pages = build_auth.authorizer(configuration), build_auth.pages(configuration)
+        made = replace(made, authorizer=authorizer, pages=pages)
+    return Application(made, access_log)
+
+
+def guarded(configuration: Configuration) -> bool:
+    return configuration.auth.type.lower() not in {"", "none"}
 
 
 def keep_house(configuration: Configuration, chores: Purging) -> int:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from lading import __version__, build
+from lading.build_error import BuildError
 from lading.config.load import BUILT_IN, Loaded, load
 from lading.config.problems import ConfigurationError
 from lading.config.supported import unsupported
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return _serve(load(options.config), options.workers)
-    except (ConfigurationError, build.BuildError, ServerError) as error:
+    except (ConfigurationError, BuildError, ServerError) as error:
         print(f"configuration error: {error}", file=sys.stderr)
     return 1
 

@@ -24,12 +24,19 @@ ALLOWED = {
     "lading.config": [],
     "lading.storage": ["lading.registry.ports", "lading.oci"],
     "lading.server": [],
+    "lading.auth": [
+        "lading.registry.access",
+        "lading.registry.audit",
+        "lading.oci",
+        "lading.api.request",
+        "lading.api.response",
+    ],
     "lading.operations": ["lading.registry", "lading.oci", "lading.api.request"],
-    "lading.testing": ["lading.registry.ports", "lading.oci"],
+    "lading.testing": ["lading.registry.ports", "lading.registry.access", "lading.oci"],
 }
-ADAPTERS = ["lading.storage", "lading.server", "lading.operations"]
-COMPOSERS = {"lading.build", "lading.cli", "lading.__main__"}
-ENTRIES = COMPOSERS | {"lading", "lading.digest"}
+ADAPTERS = ["lading.storage", "lading.server", "lading.operations", "lading.auth"]
+COMPOSERS = {"lading.build", "lading.build_auth", "lading.cli", "lading.__main__"}
+ENTRIES = COMPOSERS | {"lading", "lading.build_error", "lading.digest"}
 
 
 def within(name: str, part: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from lading.api import blobs, catalog, manifests, referrers, response, routes, tags, uploads
+from lading.api.authorize import authorize
 from lading.api.request import Receive, Request, Scope, Send
 from lading.api.response import Header, Response, load, send_response
 from lading.api.routes import Endpoint, Moved, Route
@@ -77,6 +78,8 @@ class Application:
     async def answer(self, request: Request) -> Response:
         if request.path == "/":
             return Response(200, [(b"cache-control", b"no-cache")])
+        if (page := self._service.pages.get(request.path)) is not None:
+            return await page(request)
         route = routes.match(request.path, self._service.prefix)
         if isinstance(route, Moved):
             query = f"?{request.query}" if request.query else ""
@@ -84,7 +87,8 @@ class Application:
             return Response(301, [(b"location", location.encode("latin-1", "replace")), API_VERSION])
         if route is None:
             return response.plain(404, "404 page not found", [API_VERSION])
-        answer = await self._dispatch(request, route)
+        refusal = await authorize(self._service.authorizer, request, route)
+        answer = refusal or await self._dispatch(request, route)
         configured = [header for header in self._service.headers if header not in answer.headers]
         answer.headers += [API_VERSION, *configured]
         return answer

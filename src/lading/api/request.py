@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from lading.oci import errors
+from lading.registry.access import ANYBODY, Identity
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -29,7 +30,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}", re.ASCII)
 class Request:
     """Header names are lower case. Parameters are read from the query alone, never from a form body."""
 
-    __slots__ = ("_parameters", "_receive", "headers", "method", "path", "scope")
+    __slots__ = ("_parameters", "_receive", "headers", "identity", "method", "path", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -37,6 +38,7 @@ class Request:
         self.path: str = scope["path"]
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._receive = receive
+        self.identity: Identity = ANYBODY
         self._parameters: list[tuple[str, str]] | None = None
 
     def header(self, name: bytes) -> str | None:

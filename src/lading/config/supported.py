@@ -20,13 +20,19 @@ def _other_client_auth(configuration: Configuration) -> bool:
     return bool(tls.clientcas) and tls.clientauth != "require-and-verify-client-cert"
 
 
+def _auth_type(configuration: Configuration) -> str:
+    """Only `none` may be written in any case."""
+    name = configuration.auth.type
+    return "none" if name.lower() == "none" else name
+
+
 _CHOICES: tuple[tuple[str, Callable[[Configuration], str], tuple[str, ...], str], ...] = (
     ("log.formatter", lambda c: c.log.formatter, ("text", "json", ""), 'unsupported logging formatter: "<x>"'),
     ("storage", lambda c: c.storage.driver, ("filesystem", "inmemory"), "StorageDriver not registered: <x>"),
     (
         "auth",
-        lambda c: c.auth.type.lower(),
-        ("none", ""),
+        _auth_type,
+        ("none", "silly", "htpasswd", ""),
         "unable to configure authorization (<x>): no access controller registered with name: <x>",
     ),
 )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from lading.config.models.access import AccessControl
 from lading.config.models.http import Http
 from lading.config.models.log import Level, Log
 from lading.config.models.operations import Health, Notifications, Proxy
@@ -48,6 +49,7 @@ class Configuration(Section):
     """Of old for `log.level`; always None once read."""
     storage: Storage
     auth: Auth = Field(default_factory=Auth)
+    access: AccessControl = Field(default_factory=AccessControl)
     middleware: Lists[Middleware] = Field(default_factory=dict)
     http: Http = Field(default_factory=Http)
     notifications: Notifications = Field(default_factory=Notifications)

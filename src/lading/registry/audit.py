@@ -1,0 +1,14 @@
+"""The audit log: one line for each decision that refuses or changes something."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+log = logging.getLogger("lading.audit")
+
+
+def record(event: str, **facts: object) -> None:
+    """`event key="value" …`, in the order given; empty facts are left out. No fact may be a secret."""
+    told = "".join(f" {key}={json.dumps(str(value))}" for key, value in facts.items() if value not in ("", None))
+    log.info("audit: %s%s", event, told)
