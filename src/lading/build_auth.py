@@ -9,14 +9,20 @@ from lading.api.service import Page
 from lading.auth import htpasswd, robots
 from lading.auth.accounts import Accounts
 from lading.auth.basic import BasicAuthorizer
+from lading.auth.claims import ALGORITHMS, NOMINAL
+from lading.auth.keyring import FileSource, Keyring, Source, UrlSource
+from lading.auth.keys import Keys, parse_bundle, parse_jwks
 from lading.auth.policy import Policy, Rule, check_pattern
 from lading.auth.silly import SillyAuthorizer
+from lading.auth.token import Expectations, TokenAuthorizer
 from lading.auth.watched import FileError, Watched
 from lading.build_error import BuildError
 from lading.config.models.configuration import Configuration
 from lading.registry.access import Authorizer
 
 T = TypeVar("T")
+
+REDIRECT_PATH = "/auth/token"
 
 
 def prepare(configuration: Configuration) -> None:
@@ -87,7 +93,64 @@ def _htpasswd(configuration: Configuration) -> Authorizer:
     return BasicAuthorizer(realm, accounts(configuration, path, "auth.htpasswd.path"), policy(configuration))
 
 
-_CONTROLLERS: dict[str, Callable[[Configuration], Authorizer]] = {"silly": _silly, "htpasswd": _htpasswd}
+def _token(configuration: Configuration) -> Authorizer:
+    parameters = configuration.auth.parameters
+    redirect = parameters.get("autoredirect", False)
+    if not isinstance(redirect, bool):
+        raise BuildError('auth.token.autoredirect: token auth requires a valid option bool: "autoredirect"')
+    path = parameters.get("autoredirectpath") or REDIRECT_PATH
+    if redirect and not (isinstance(path, str) and path.startswith("/")):
+        raise BuildError("auth.token.autoredirectpath: must be a path")
+    expectations = Expectations(
+        realm=option(configuration, "realm"),
+        service=option(configuration, "service"),
+        issuer=option(configuration, "issuer"),
+        algorithms=_algorithms(configuration),
+        redirect_path=str(path) if redirect else "",
+    )
+    return TokenAuthorizer(expectations, _keyring(configuration), policy(configuration))
+
+
+def _algorithms(configuration: Configuration) -> frozenset[str]:
+    names = configuration.auth.parameters.get("signingalgorithms")
+    if names is None:
+        return frozenset(ALGORITHMS)
+    key = "auth.token.signingalgorithms"
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BuildError(f"{key}: signingalgorithms must be a list of signing algorithms")
+    for name in names:
+        if name not in {*ALGORITHMS, *NOMINAL}:
+            raise BuildError(f"{key}: unsupported signing algorithm: {name}")
+    return frozenset(names) & frozenset(ALGORITHMS) if names else frozenset(ALGORITHMS)
+
+
+def _keyring(configuration: Configuration) -> Keyring:
+    sources: list[Source] = []
+    parameters = configuration.auth.parameters
+    for name, parse in (("rootcertbundle", parse_bundle), ("jwks", parse_jwks)):
+        path = parameters.get(name)
+        if path is None or path == "":
+            continue
+        if not isinstance(path, str):
+            raise BuildError(f"auth.token.{name}: must be the path of a file")
+        sources.append(_source(f"auth.token.{name}", path, parse))
+    keyring = Keyring(sources)
+    if not any(isinstance(source, UrlSource) or source.keys for source in sources):
+        raise BuildError("auth.token: token auth requires at least one token signing key")
+    return keyring
+
+
+def _source(key: str, path: str, parse: Callable[[bytes, str], Keys]) -> Source:
+    if parse is parse_jwks and path.startswith(("http://", "https://")):
+        return UrlSource(path)
+    return made(key, lambda: FileSource(path, parse))
+
+
+_CONTROLLERS: dict[str, Callable[[Configuration], Authorizer]] = {
+    "silly": _silly,
+    "htpasswd": _htpasswd,
+    "token": _token,
+}
 
 
 def option(configuration: Configuration, key: str) -> str:

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import bcrypt
 import pytest
+from tests.auth import tokens
 from tests.auth.serving import basic
 
 from lading.auth.accounts import Accounts
 from lading.auth.basic import BasicAuthorizer
 from lading.auth.htpasswd import parse
+from lading.auth.keyring import FileSource, Keyring
+from lading.auth.keys import parse_jwks
 from lading.auth.silly import SillyAuthorizer
 from lading.auth.throttle import Throttle
+from lading.auth.token import Expectations, TokenAuthorizer
 from lading.auth.watched import Watched
 from lading.testing.auth import CASES, Case, Trial, case_name
 
@@ -34,7 +38,17 @@ def _htpasswd(folder: Path) -> Trial:
     return Trial(BasicAuthorizer("realm", accounts), good=basic("user", "password"), bad=bad)
 
 
-AUTHORIZERS: dict[str, Callable[[Path], Trial]] = {"silly": _silly, "htpasswd": _htpasswd}
+def _token(folder: Path) -> Trial:
+    key, file = tokens.ec_key(), folder / "jwks.json"
+    file.write_text(tokens.jwks(tokens.jwk(key, "k")))
+    keyring = Keyring([FileSource(str(file), parse_jwks)])
+    made = TokenAuthorizer(Expectations("realm", tokens.SERVICE, tokens.ISSUER), keyring)
+    good = tokens.token(key, tokens.claims(), kid="k")
+    other = tokens.token(key, tokens.claims(iss="other"), kid="k")
+    return Trial(made, good=f"Bearer {good}", bad=(f"Bearer {other}", f"Bearer {good[:-5]}", "Basic dTpw"))
+
+
+AUTHORIZERS: dict[str, Callable[[Path], Trial]] = {"silly": _silly, "htpasswd": _htpasswd, "token": _token}
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_name)

@@ -85,6 +85,9 @@ def test_what_is_no_pattern(pattern: str) -> None:
 )
 def test_patterns(pattern: str) -> None:
     check_pattern(pattern)
+    policy = Policy((Rule((pattern,), frozenset({"pull"}), ("authenticated",)),))
+    matches = policy.decide(policy.caller("a"), "a/b/cache", "pull").allowed
+    assert matches is (pattern in {"**", "${user}/**", "**/cache"})
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ storage.delete.enabled storage.redirect.disable storage.tag.concurrencylimit
 storage.maintenance.uploadpurging.enabled storage.maintenance.uploadpurging.age
 storage.maintenance.uploadpurging.interval storage.maintenance.uploadpurging.dryrun
 storage.maintenance.readonly.enabled
+access.rules[].repositories[] access.rules[].actions[] access.rules[].who[]
+access.groups.*[] access.readonly[] access.robots
 auth.*.*
 middleware.*[].name middleware.*[].disabled middleware.*[].options.*
 http.addr http.net http.host http.prefix http.secret http.relativeurls http.draintimeout

@@ -21,6 +21,7 @@ storage:
   tag: {concurrencylimit: 5}
   maintenance: {uploadpurging: {dryrun: true}, readonly: {enabled: true}}
 auth: None
+access: {rules: [], groups: {a: [b]}, readonly: [c], robots: f}
 middleware: {storage: [{name: cloudfront, disabled: true}]}
 http:
   addr: :5000
@@ -56,8 +57,8 @@ def test_what_is_honoured():
         ("log: {reportcaller: true}", "log.reportcaller: "),
         ("log: {hooks: [{disabled: true}, {type: mail}]}", "log.hooks: "),
         (
-            "auth: {htpasswd: {realm: r}}",
-            "auth: unable to configure authorization (htpasswd): no access controller",
+            "auth: {ldap: {realm: r}}",
+            "auth: unable to configure authorization (ldap): no access controller",
         ),
         ("middleware: {storage: [{name: cloudfront}]}", "middleware.storage: "),
         ("middleware: {registry: [{name: x}]}", "middleware.registry: "),
@@ -111,7 +112,7 @@ def test_two_kinds_of_authorization():
 
 
 def test_some_sections_only():
-    configuration = read("storage: s3\nauth: token\nlog: {formatter: logstash}")
+    configuration = read("storage: s3\nauth: ldap\nlog: {formatter: logstash}")
     assert len(unsupported(configuration)) == 4
     assert [line.partition(":")[0] for line in unsupported(configuration, "log", "storage")] == [
         "log.formatter",

@@ -12,14 +12,14 @@ _AT_LEAST = 100
 async def page(
     repositories: Repositories, identity: Identity, *, after: str, limit: int
 ) -> tuple[list[str], bool]:
-    """As `Repositories.page`, of the repositories that `identity` may pull."""
+    """As `Repositories.page`, of the repositories that `identity` may know of."""
     if identity.grants.everything:
         return await repositories.page(after=after, limit=limit)
     names: list[str] = []
     more = True
     while more:
         read, more = await repositories.page(after=after, limit=max(limit, _AT_LEAST))
-        for name in filter(identity.may_pull, read):
+        for name in filter(identity.grants.shows, read):
             if len(names) == limit:
                 return names, True
             names.append(name)

@@ -102,6 +102,9 @@ class Permitted:
             return access.name == CATALOG.name and bool(self.caller.user)
         return access.type == "repository" and self.policy.decide(self.caller, access.name, access.action).allowed
 
+    def shows(self, name: str) -> bool:
+        return self.policy.decide(self.caller, name, PULL).allowed
+
     def classes(self, _: str) -> frozenset[str]:
         return frozenset()
 

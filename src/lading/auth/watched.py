@@ -41,15 +41,16 @@ class Watched(Generic[T]):
         now = self._clock()
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
-            self._look()
+            self.look()
         return self._value
 
     def reload(self) -> None:
         """Read the file now, whatever its time says. An unreadable one is logged."""
         self._signature = _UNKNOWN
-        self._look()
+        self.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Read the file if it has changed."""
         signature = self._sign()
         if signature == self._signature:
             return

@@ -32,7 +32,7 @@ _CHOICES: tuple[tuple[str, Callable[[Configuration], str], tuple[str, ...], str]
     (
         "auth",
         _auth_type,
-        ("none", "silly", "htpasswd", ""),
+        ("none", "silly", "htpasswd", "token", ""),
         "unable to configure authorization (<x>): no access controller registered with name: <x>",
     ),
 )

@@ -57,6 +57,10 @@ class Grants(Protocol):
 
     def allows(self, access: Access) -> bool: ...
 
+    def shows(self, name: str) -> bool:
+        """Whether the caller may learn from a listing that there is this repository."""
+        ...
+
     def classes(self, name: str) -> frozenset[str]:
         """The classes of images the caller may push to a repository; empty where they are not restricted."""
         ...
@@ -69,6 +73,9 @@ class Everything:
     everything: bool = True
 
     def allows(self, _: Access) -> bool:
+        return True
+
+    def shows(self, _: str) -> bool:
         return True
 
     def classes(self, _: str) -> frozenset[str]:
