@@ -18,7 +18,7 @@ from lading.api.app import Application
 from lading.api.service import Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
-from lading.build_error import BuildError
+from lading.compose.error import BuildError
 from lading.config.models.configuration import Configuration
 from lading.config.models.storage import FilesystemParameters
 from lading.operations.accesslog import AccessLog
@@ -26,10 +26,12 @@ from lading.operations.housekeeping import Housekeeping, Purging
 from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
-from lading.server import builtin
+from lading.server import builtin, listening
 from lading.server.listener import DRAIN_SECONDS, Listener, Role
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
+
+Workers = Callable[[Callable[[], listening.Application], Listener, int], dict[str, Role]]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
 _HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
@@ -69,16 +71,18 @@ def processes(configuration: Configuration, workers: int | None) -> dict[str, Ro
     where = listener(configuration)
     headers(configuration)
     if guarded(configuration):
-        from lading import build_auth  # noqa: PLC0415  only where somebody is asked who they are
+        from lading.compose import auth  # noqa: PLC0415  only where somebody is asked who they are
 
-        build_auth.prepare(configuration)
+        auth.prepare(configuration)
     serving = _workers_of(where)(load, where, workers)
     if shared.traits.shared and (chores := purging(configuration)) is not None:
         serving["housekeeping"] = Role(functools.partial(keep_house, configuration, chores))
     return serving
 
 
-def _workers_of(where: Listener) -> Callable[[Callable[[], Application], Listener, int], dict[str, Role]]:
+def _workers_of(
+    where: Listener,
+) -> Callable[[Callable[[], listening.Application], Listener, int], dict[str, Role]]:
     if where.http2:
         from lading.server import granian  # noqa: PLC0415  a second dependency that takes long to import
 
@@ -91,15 +95,38 @@ def application(configuration: Configuration, secret: bytes) -> Application:
     access_log = None if configuration.log.accesslog.disabled else AccessLog()
     made = service(configuration, storage(configuration), secret)
     if guarded(configuration):
-        from lading import build_auth  # noqa: PLC0415  only where somebody is asked who they are
+        from lading.compose import auth  # noqa: PLC0415  only where somebody is asked who they are
 
-        authorizer, pages = build_auth.authorizer(configuration), build_auth.pages(configuration)
+        authorizer, pages = auth.authorizer(configuration), auth.pages(configuration)
         made = replace(made, authorizer=authorizer, pages=pages)
     return Application(made, access_log)
 
 
+def token_server(configuration: Configuration, workers: int | None) -> dict[str, Role]:
+    """What each process of a token service alone is to run. Raises `BuildError`, `ServerError`."""
+    from lading.compose import auth, tokens  # noqa: PLC0415  only for this command
+
+    if not configuration.tokenservice.issuer:
+        raise BuildError("tokenservice.issuer: is needed by a token server")
+    auth.prepare_tokens(configuration)
+    where = listener(configuration)
+    load = functools.partial(tokens.application, configuration)
+    return _workers_of(where)(load, where, workers or 1)
+
+
+def rotate_keys(configuration: Configuration) -> str:
+    """Make a new key for tokens; returns its id. Raises `BuildError`."""
+    from lading.compose import tokens  # noqa: PLC0415  only for this command
+
+    try:
+        return tokens.key_store(configuration).rotate().kid
+    except OSError as error:
+        raise BuildError(f"tokenservice.keys: {error.strerror}") from None
+
+
 def guarded(configuration: Configuration) -> bool:
-    return configuration.auth.type.lower() not in {"", "none"}
+    """Somebody is asked who they are, or may sign in here for elsewhere."""
+    return configuration.auth.type.lower() not in {"", "none"} or bool(configuration.tokenservice.issuer)
 
 
 def keep_house(configuration: Configuration, chores: Purging) -> int:

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from lading import __version__, build
-from lading.build_error import BuildError
+from lading.commands import auth
+from lading.compose.error import BuildError
 from lading.config.load import BUILT_IN, Loaded, load
 from lading.config.problems import ConfigurationError
 from lading.config.supported import unsupported
@@ -31,12 +32,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="configuration file; else the one REGISTRY_CONFIGURATION_PATH names; else a default for trying out",
     )
     serve.add_argument("--workers", type=_positive, help="processes that serve requests (default: one per CPU)")
+    auth.add(commands)
+    tokens = commands.add_parser("token-server", help="run the token service alone")
+    tokens.add_argument("config", nargs="?", help="configuration file, as for serve")
+    tokens.set_defaults(run=_serve_tokens)
     options = parser.parse_args(arguments)
     try:
+        if "run" in options:
+            status: int = options.run(options)
+            return status
         return _serve(load(options.config), options.workers)
     except (ConfigurationError, BuildError, ServerError) as error:
         print(f"configuration error: {error}", file=sys.stderr)
     return 1
+
+
+def _serve_tokens(options: argparse.Namespace) -> int:
+    loaded = load(options.config)
+    configuration = loaded.configuration
+    if problems := unsupported(configuration, "log", "http"):
+        raise ConfigurationError(loaded.source, problems)
+    operations_logging.configure(
+        configuration.log.level, configuration.log.formatter or "text", configuration.log.fields
+    )
+    roles = build.token_server(configuration, None)
+    listener = build.listener(configuration)
+    log.info("listening on %s", listener)
+    status = processes.run(roles, drain=listener.drain)
+    listener.tidy()
+    return status
 
 
 def _positive(text: str) -> int:

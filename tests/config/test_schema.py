@@ -21,6 +21,11 @@ storage.maintenance.readonly.enabled
 access.rules[].repositories[] access.rules[].actions[] access.rules[].who[]
 access.groups.*[] access.readonly[] access.robots
 auth.*.*
+tokenservice.issuer tokenservice.services[] tokenservice.path tokenservice.keys tokenservice.algorithm
+tokenservice.rotation tokenservice.expiry tokenservice.refresh tokenservice.htpasswd
+tokenservice.workloads[].name tokenservice.workloads[].issuer tokenservice.workloads[].audience
+tokenservice.workloads[].jwks tokenservice.workloads[].rules[].claims.* tokenservice.workloads[].rules[].user
+tokenservice.workloads[].rules[].groups[]
 middleware.*[].name middleware.*[].disabled middleware.*[].options.*
 http.addr http.net http.host http.prefix http.secret http.relativeurls http.draintimeout
 http.tls.certificate http.tls.key http.tls.clientcas[] http.tls.clientauth http.tls.minimumtls

@@ -22,6 +22,7 @@ storage:
   maintenance: {uploadpurging: {dryrun: true}, readonly: {enabled: true}}
 auth: None
 access: {rules: [], groups: {a: [b]}, readonly: [c], robots: f}
+tokenservice: {issuer: i}
 middleware: {storage: [{name: cloudfront, disabled: true}]}
 http:
   addr: :5000
@@ -60,6 +61,8 @@ def test_what_is_honoured():
             "auth: {ldap: {realm: r}}",
             "auth: unable to configure authorization (ldap): no access controller",
         ),
+        ("access: {rules: []}", "access.rules: has no effect without auth or tokenservice"),
+        ("access: {robots: f}", "access.robots: has no effect without auth or tokenservice"),
         ("middleware: {storage: [{name: cloudfront}]}", "middleware.storage: "),
         ("middleware: {registry: [{name: x}]}", "middleware.registry: "),
         ("middleware: {repository: [{name: x}]}", "middleware.repository: "),

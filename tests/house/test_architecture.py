@@ -35,8 +35,9 @@ ALLOWED = {
     "lading.testing": ["lading.registry.ports", "lading.registry.access", "lading.oci"],
 }
 ADAPTERS = ["lading.storage", "lading.server", "lading.operations", "lading.auth"]
-COMPOSERS = {"lading.build", "lading.build_auth", "lading.cli", "lading.__main__"}
-ENTRIES = COMPOSERS | {"lading", "lading.build_error", "lading.digest"}
+PARTS = {f"lading.compose.{part}" for part in ("accounts", "auth", "error", "policy", "tokens")}
+COMPOSERS = PARTS | {"lading.build", "lading.cli", "lading.commands.auth", "lading.__main__"}
+ENTRIES = COMPOSERS | {"lading", "lading.commands", "lading.compose", "lading.digest"}
 
 
 def within(name: str, part: str) -> bool:

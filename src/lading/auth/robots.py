@@ -6,17 +6,16 @@ The secrets are random, 256 bits: a plain hash of one tells nothing, and costs n
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import hmac
 import json
 import os
 import re
 import secrets
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from lading.auth import private_files
 from lading.auth.watched import FileError
 
 PREFIX = "robot+"
@@ -118,8 +117,7 @@ def load(path: str) -> Robots:
 def _changing(path: str) -> Iterator[dict[str, Robot]]:
     """The robots, to be changed; written in one step at the end. One change at a time, across processes."""
     try:
-        with open(f"{path}.lock", "wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with private_files.locked(f"{path}.lock"):
             robots = dict(load(path))
             yield robots
             _write(path, robots)
@@ -137,24 +135,4 @@ def _write(path: str, robots: Robots) -> None:
         }
         for robot in robots.values()
     }
-    write_private(path, json.dumps({"robots": entries}, indent=2).encode() + b"\n")
-
-
-def write_private(path: str, data: bytes) -> None:
-    """Replace a file that only its owner may read, durably and in one step. Raises `OSError`."""
-    folder = os.path.dirname(os.path.abspath(path))
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".")  # made with mode 0600
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    private_files.write(path, json.dumps({"robots": entries}, indent=2).encode() + b"\n")

@@ -75,6 +75,10 @@ def unsupported(configuration: Configuration, *sections: str) -> list[str]:
     if configuration.auth.surplus:
         types = ", ".join([configuration.auth.type, *configuration.auth.surplus])
         found.append(f"auth: more than one type in configuration or environment: {types}")
+    if _auth_type(configuration) in {"none", ""}:
+        own = (("rules", configuration.access.rules is not None), ("robots", configuration.access.robots))
+        if not configuration.tokenservice.issuer:
+            found += [f"access.{key}: has no effect without auth or tokenservice" for key, is_set in own if is_set]
     if configuration.http.net == "tcp" and not configuration.http.addr:
         found.append("http.addr: is not set (host:port, such as :5000)")
     return [printable(line) for line in found if not sections or _section(line) in sections]

@@ -14,6 +14,7 @@ from lading.config.models.operations import Health, Notifications, Proxy
 from lading.config.models.redis import Redis
 from lading.config.models.rules import Catalog, Policy, Tags, Validation
 from lading.config.models.storage import Storage
+from lading.config.models.tokenservice import TokenServer
 from lading.config.models.values import Flag, Lists, Section, Text, Untyped
 
 _VERSION = re.compile(r"[0-9]+\.[0-9]+", re.ASCII)
@@ -50,6 +51,7 @@ class Configuration(Section):
     storage: Storage
     auth: Auth = Field(default_factory=Auth)
     access: AccessControl = Field(default_factory=AccessControl)
+    tokenservice: TokenServer = Field(default_factory=TokenServer)
     middleware: Lists[Middleware] = Field(default_factory=dict)
     http: Http = Field(default_factory=Http)
     notifications: Notifications = Field(default_factory=Notifications)
