@@ -137,3 +137,9 @@ def pem(*certificates: x509.Certificate) -> bytes:
 
 def x5c(*certificates: x509.Certificate) -> list[str]:
     return [base64.b64encode(each.public_bytes(serialization.Encoding.DER)).decode() for each in certificates]
+
+
+def thumb(key: PrivateKey) -> str:
+    """RFC 7638."""
+    required = {name: value for name, value in jwk(key, "").items() if name != "kid"}
+    return b64(hashlib.sha256(json.dumps(required, sort_keys=True, separators=(",", ":")).encode()).digest())

@@ -26,8 +26,8 @@ def parse_basic(header: str) -> tuple[str, str] | None:
 
 def parse_bearer(header: str) -> str:
     """The token of an Authorization header; empty if there is none."""
-    parts = header.split(" ")
-    return parts[1] if len(parts) == 2 and parts[0].lower() == "bearer" else ""
+    scheme, _, token = header.partition(" ")
+    return token if scheme.lower() == "bearer" else ""
 
 
 def basic_challenge(realm: str) -> str:
