@@ -33,7 +33,7 @@ def executable(name: str) -> str:
 class Peer:
     """A client program. Nothing of the user's own configuration reaches it, and nothing of it stays behind."""
 
-    def __init__(self, path: str, home: Path) -> None:
+    def __init__(self, path: str, home: Path, environment: Mapping[str, str] | None = None) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._environment = {
@@ -42,6 +42,7 @@ class Peer:
             "TMPDIR": str(home),
             "XDG_RUNTIME_DIR": str(home),
             "LANG": "C.UTF-8",
+            **(environment or {}),
         }
 
     def __call__(
