@@ -43,6 +43,10 @@ INTRODUCTIONS = {
         "[Storage](storage.md) says what the drivers promise.",
     ),
     "auth": ("auth", "A map with one type and its options; a bare name is a type without options."),
+    "access": (
+        "access and tokenservice",
+        "Lading's own; Distribution passes them over. [Authorization](auth.md) explains them.",
+    ),
     "middleware": ("middleware", "`<name>` is `registry`, `repository` or `storage`."),
     "http": ("http", "[Operations](operations.md) says more about TLS, proxies and stopping."),
     "notifications": ("notifications", ""),
@@ -98,6 +102,28 @@ TEXTS = {
     "auth.silly": "Type for tests: any `Authorization` header will do.",
     "auth.htpasswd": "Type: Basic authentication with a password file.",
     "auth.token": "Type: Bearer tokens of a token server.",
+    "access.rules[].repositories": "Patterns of the repositories the rule is for.",
+    "access.rules[].actions": "What it allows there.",
+    "access.rules[].who": "Users, `@` and a group, `authenticated` for all who sign in, `anonymous` for everybody.",
+    "access.groups": "Groups and the users in them.",
+    "access.readonly": "Users, or `@` and a group, who may pull and nothing else.",
+    "access.robots": "File of the robot accounts, which `lading auth robot` keeps.",
+    "tokenservice.issuer": "Turns the token service on: what its tokens call it.",
+    "tokenservice.services": "The `service` of each registry that takes the tokens.",
+    "tokenservice.path": "Path of the token endpoint; `jwks.json` is beside it.",
+    "tokenservice.keys": "Directory for the signing keys, which are made there.",
+    "tokenservice.algorithm": "What new keys are for.",
+    "tokenservice.rotation": "A new signing key is made after so long.",
+    "tokenservice.expiry": "Lifetime of tokens.",
+    "tokenservice.refresh": "Lifetime of refresh tokens.",
+    "tokenservice.htpasswd": "Password file of the users.",
+    "tokenservice.workloads[].name": "Its users are called `<name>+<user>`.",
+    "tokenservice.workloads[].issuer": "Issuer of the OIDC tokens.",
+    "tokenservice.workloads[].audience": "The audience that they must have.",
+    "tokenservice.workloads[].jwks": "The issuer's keys: a URL or a file.",
+    "tokenservice.workloads[].rules[].claims": "Claims that must all match; `*` is any text.",
+    "tokenservice.workloads[].rules[].user": "Name of the user, made of claims.",
+    "tokenservice.workloads[].rules[].groups": "Groups of the user.",
     "middleware.<name>[].name": "What is put around the registry, its repositories or its storage.",
     "middleware.<name>[].disabled": "This one is not there.",
     "middleware.<name>[].options": "Its options.",
@@ -222,6 +248,9 @@ ALLOWED = {
     "auth": "`none`, or one of the types below",
     "http.addr": "`host:port`, or a path",
     "http.host": "URL",
+    "access.rules[].actions": "`pull`, `push`, `delete`, `*`",
+    "tokenservice.path": "starts with `/`",
+    "tokenservice.expiry": "a minute or more",
     "http.prefix": "starts with `/`",
     "http.tls.ciphersuites": "names of Go",
     "validation.manifests.urls.allow": "regular expressions",
@@ -237,6 +266,10 @@ PROBES: dict[str, list[Any]] = {
     "log.hooks[].disabled": [True, False],
     "storage.cache.blobdescriptor": ["inmemory", "redis"],
     "auth": ["none"],
+    "auth.silly": [{}],
+    "access.rules[].actions": [["pull"]],
+    "tokenservice.path": ["/token"],
+    "tokenservice.workloads[].rules[].claims": [{"sub": "x"}],
     "middleware.<name>[].disabled": [True, False],
     "http.addr": [":5000"],
     "http.prefix": ["/x"],
@@ -410,6 +443,8 @@ def _stops(path: str, value: Any) -> bool:
     if path.startswith("storage.") and path.split(".")[1] in DRIVERS:
         document["storage"] = {}
     _set(document, re.findall(r"\[\]|[^.\[\]]+", path.replace("<name>", "storage")), value)
+    if path.startswith("access."):  # of no effect where nobody signs in
+        document["tokenservice"] = {"issuer": "x"}
     if path.startswith("http.tls.") and "letsencrypt" not in path:  # these have an effect only together
         document["http"]["tls"] = {"certificate": "c", "key": "k", "clientcas": ["a"]} | document["http"]["tls"]
     # JSON is YAML. What is said of a key by its name alone is not of interest: only that the start stops.

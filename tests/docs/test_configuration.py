@@ -40,7 +40,7 @@ def test_what_is_known_of_features_is_of_keys_there_are() -> None:
         ("http.addr", "yes"),
         ("storage.filesystem.rootdirectory", "yes"),
         ("log.formatter", "`logstash` stops the start"),
-        ("auth.token", "stops the start"),
+        ("auth.token", "yes"),
         ("redis.password", "part of `redis.addrs`"),
         ("http.tls.clientcas", "more than one stops the start"),
     ],
