@@ -104,7 +104,7 @@ TEXTS = {
     "auth.token": "Type: Bearer tokens of a token server.",
     "access.rules[].repositories": "Patterns of the repositories the rule is for.",
     "access.rules[].actions": "What it allows there.",
-    "access.rules[].who": "Users, `@` and a group, `authenticated` for all who sign in, `anonymous` for everybody.",
+    "access.rules[].who": "Users, `@` and a group, `authenticated` for all who sign in, `anonymous` for everyone.",
     "access.groups": "Groups and the users in them.",
     "access.readonly": "Users, or `@` and a group, who may pull and nothing else.",
     "access.robots": "File of the robot accounts, which `lading auth robot` keeps.",
