@@ -142,6 +142,12 @@ def test_what_stops_the_start(
     assert f"configuration error: {line}" in capsys.readouterr().err
 
 
+def test_a_registry_without_authorization_imports_none_of_it() -> None:
+    code = "import sys, lading.cli; print({'jwt', 'bcrypt', 'cryptography'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
+
+
 # processes --------------------------------------------------------------------------------------------------
 
 

@@ -6,53 +6,24 @@ import asyncio
 import hashlib
 import hmac
 import json
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.auth import tokens
+from tests.auth.asking import KEY, PLAIN, PULL, ask, authorizer, refused
 from tests.auth.serving import serve
 from tests.auth.tokens import ISSUER, REALM, SERVICE, claims, entry, jwk, jwks, token
 
-from lading.auth.keyring import BETWEEN_SECONDS, FRESH_SECONDS, FileSource, Keyring, Source, UrlSource
 from lading.auth.keys import names_of, parse_bundle, parse_jwks, thumbprint
 from lading.auth.policy import Policy, Rule
-from lading.auth.token import Expectations, TokenAuthorizer
+from lading.auth.token import Expectations
 from lading.auth.watched import FileError
-from lading.registry.access import Attempt, ChallengeError, ForbiddenError, Identity, Needs, repository
-
-EXPECTED = Expectations(REALM, SERVICE, ISSUER)
-PULL = Needs(repository("a/b", "pull"))
-KEY = tokens.ec_key()
-PLAIN = f'Bearer realm="{REALM}",service="{SERVICE}",scope="repository:a/b:pull"'
-
-
-def authorizer(folder: Path, *entries: dict[str, Any], bundle: bytes = b"", **more: Any) -> TokenAuthorizer:
-    sources: list[Source] = []
-    file = folder / "jwks.json"
-    file.write_text(jwks(*entries))
-    sources.append(FileSource(str(file), parse_jwks))
-    if bundle:
-        (folder / "bundle.pem").write_bytes(bundle)
-        sources.append(FileSource(str(folder / "bundle.pem"), parse_bundle))
-    return TokenAuthorizer(more.pop("expected", EXPECTED), Keyring(sources), **more)
-
-
-async def ask(made: TokenAuthorizer, text: str, needs: Needs = PULL) -> Identity:
-    return await made.authorize(Attempt(f"Bearer {text}", "192.0.2.1", "registry.test"), needs)
-
-
-async def refused(made: TokenAuthorizer, text: str, needs: Needs = PULL) -> ChallengeError:
-    with pytest.raises(ChallengeError) as raised:
-        await ask(made, text, needs)
-    return raised.value
-
+from lading.registry.access import Attempt, ChallengeError, ForbiddenError, Needs, repository
 
 # what is believed -------------------------------------------------------------------------------------------
 
@@ -345,80 +316,6 @@ async def test_a_new_key_of_a_file_is_known_at_once(tmp_path: Path) -> None:
     await ask(made, token(KEY, claims(), kid="k"))
     (tmp_path / "jwks.json").write_text(jwks(jwk(KEY, "k"), jwk(OTHER, "new")))
     assert (await ask(made, token(OTHER, claims(), kid="new"))).user
-
-
-# keys of a URL ----------------------------------------------------------------------------------------------
-
-
-class Server:
-    """A JWKS URL without a network."""
-
-    def __init__(self, *entries: dict[str, Any]) -> None:
-        self.entries = entries
-        self.fetched = 0
-        self.now = 0.0
-        self.failing = False
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def __call__(self, url: str) -> bytes:
-        assert url == "https://keys.test/"
-        self.gate.wait(10)
-        self.fetched += 1
-        if self.failing:
-            raise OSError("connection refused")
-        return jwks(*self.entries).encode()
-
-    def authorizer(self) -> TokenAuthorizer:
-        return TokenAuthorizer(EXPECTED, Keyring([UrlSource("https://keys.test/", self, lambda: self.now)]))
-
-
-async def test_keys_are_fetched_when_needed_and_then_known() -> None:
-    server = Server(jwk(KEY, "k"))
-    made = server.authorizer()
-    text = token(KEY, claims(), kid="k")
-    asked = await asyncio.gather(*(ask(made, text) for _ in range(10)))
-    assert {identity.user for identity in asked} == {"user"}
-    assert server.fetched == 1
-
-
-async def test_an_unknown_key_is_looked_for_but_not_too_often() -> None:
-    server = Server(jwk(KEY, "k"))
-    made = server.authorizer()
-    await ask(made, token(KEY, claims(), kid="k"))
-    rotated = token(OTHER, claims(), kid="new")
-    await refused(made, rotated)
-    server.entries = (jwk(KEY, "k"), jwk(OTHER, "new"))
-    await refused(made, rotated)
-    assert server.fetched == 1, "there was an answer just now"
-    server.now += BETWEEN_SECONDS
-    assert (await ask(made, rotated)).user
-    assert server.fetched == 2
-
-
-async def test_keys_are_fetched_again_behind_the_requests() -> None:
-    server = Server(jwk(KEY, "k"))
-    made = server.authorizer()
-    text = token(KEY, claims(), kid="k")
-    await ask(made, text)
-    server.now += FRESH_SECONDS
-    server.gate.clear()
-    await ask(made, text)  # although the server does not answer
-    server.failing = True
-    server.gate.set()
-    server.now += BETWEEN_SECONDS
-    await refused(made, token(OTHER, claims(), kid="new"))
-    assert (await ask(made, text)).user, "old keys stay in force"
-
-
-async def test_a_server_that_is_down_is_no_crash() -> None:
-    server = Server(jwk(KEY, "k"))
-    server.failing = True
-    made = server.authorizer()
-    text = token(KEY, claims(), kid="k")
-    await refused(made, text)
-    server.failing, server.now = False, BETWEEN_SECONDS
-    assert (await ask(made, text)).user
 
 
 # files that are wrong ---------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import IO, Protocol
+from urllib.parse import urlsplit
 
 from lading.auth.keys import Keys, merge, parse_jwks
 from lading.auth.watched import FileError, Watched
@@ -111,12 +112,32 @@ class Keyring:
         await asyncio.gather(*(source.refresh() for source in self._sources))
 
 
+class _SameScheme(urllib.request.HTTPRedirectHandler):
+    """Keys that were asked for over TLS come over TLS."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if urlsplit(newurl).scheme != req.type:
+            raise urllib.error.HTTPError(newurl, code, "redirected to another scheme", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_SameScheme)
+
+
 def _fetch(url: str) -> bytes:
     """Raises `OSError`, `ValueError`, `http.client.HTTPException`."""
     if not url.startswith(("http://", "https://")):
         raise ValueError("not a URL of HTTP")
     request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310  checked above
-    with urllib.request.urlopen(request, timeout=FETCH_SECONDS) as answer:  # noqa: S310  checked above
+    with _OPENER.open(request, timeout=FETCH_SECONDS) as answer:
         text: bytes = answer.read(MAX_BYTES + 1)
     if len(text) > MAX_BYTES:
         raise ValueError("the answer is too large for a set of keys")

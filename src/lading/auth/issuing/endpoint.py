@@ -20,7 +20,7 @@ from lading.auth.issuing.service import Caller, Scope, TokenService, parse_scope
 from lading.auth.watched import FileError
 from lading.oci.errors import RegistryError
 from lading.registry import audit
-from lading.registry.access import ThrottledError
+from lading.registry.access import Identity, ThrottledError
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ class TokenEndpoint:
             parameters = parse_query(request.query)
             demand = self._demand(parameters, "offline_token", "true", address)
             caller = await self._basic(request, address)
+            _name(request, caller)
             return self._issue(caller, demand, offline=demand.offline)
         if request.method != "POST":
             return response.plain(405, "Method not allowed", [(b"allow", b"GET, HEAD, POST")])
@@ -100,6 +101,7 @@ class TokenEndpoint:
         demand = self._demand(parameters, "access_type", "offline", address)
         form = dict(parameters)
         caller, renewed = await self._grant(form, demand)
+        _name(request, caller)
         return self._issue(caller, demand, offline=demand.offline, oauth=True, renewed=renewed)
 
     def _demand(self, parameters: list[tuple[str, str]], key: str, offline: str, client: str) -> Demand:
@@ -177,6 +179,12 @@ class TokenEndpoint:
                 caller, demand.service, service.now()
             )
         return response.json(200, document, [_NO_STORE])
+
+
+def _name(request: Request, caller: Caller) -> None:
+    """For the access log."""
+    if caller is not None:
+        request.identity = Identity(caller.user, groups=caller.groups)
 
 
 def _told(scopes: list[Scope]) -> str:
