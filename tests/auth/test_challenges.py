@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 
 import pytest
 from tests.auth.serving import basic, serve
@@ -13,6 +14,7 @@ from lading.api.routes import Route, match
 from lading.auth.headers import basic_challenge, bearer_challenge, parse_basic, parse_bearer, quote, scope_of
 from lading.auth.silly import SillyAuthorizer
 from lading.operations.accesslog import AccessLog
+from lading.registry import audit
 from lading.registry.access import Needs
 
 DIGEST = "sha256:" + "a" * 64
@@ -122,6 +124,14 @@ async def test_what_is_no_route_is_answered_without_credentials() -> None:
     (await client.get("/v2")).expect(301)
     (await client.send("PATCH", "/v2/a/b/tags/list")).expect(401)
     (await client.send("PATCH", "/v2/a/b/tags/list", {"Authorization": "x"})).expect(405)
+
+
+def test_the_audit_log_is_not_filled_by_those_it_is_about(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    audit.record("refused", user="x" * 60_000, reason='a "b"\n', client="")
+    [line] = caplog.messages
+    assert len(line) < 600
+    assert line.endswith('..." reason="a \\"b\\"\\n"')
 
 
 async def test_the_access_log_names_the_user() -> None:

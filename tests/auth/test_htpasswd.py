@@ -282,6 +282,14 @@ async def test_an_attacked_user_who_is_remembered_notices_nothing() -> None:
     assert len(clock.slept) == slept
 
 
+async def test_long_names_take_no_more_memory_than_short_ones() -> None:
+    throttle = Throttle(Clock())
+    for number in range(20):
+        throttle.failed("192.0.2.1", "x" * 60_000 + str(number))
+    assert max(map(len, throttle._accounts._counts)) == 64
+    assert len(throttle._accounts._counts) == 20
+
+
 async def test_attempts_that_wait_are_bounded() -> None:
     clock, gate = Clock(), asyncio.Event()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
 import math
 import time
@@ -72,7 +73,7 @@ class Throttle:
         """Before an attempt, whether or not there is such a user. Raises `ThrottledError`."""
         client = _network(client)
         slow = CLIENT.delay(self._clients.count(client))
-        delay = max(slow, ACCOUNT.delay(self._accounts.count(user)))
+        delay = max(slow, ACCOUNT.delay(self._accounts.count(_account(user))))
         if not delay:
             return
         if slow and self._waiting[client] >= MAX_WAITING:
@@ -87,7 +88,14 @@ class Throttle:
 
     def failed(self, client: str, user: str) -> None:
         self._clients.add(_network(client))
-        self._accounts.add(user)
+        self._accounts.add(_account(user))
+
+
+def _account(user: str) -> str:
+    """Names are as long as whoever guesses likes, and are kept for a while."""
+    if len(user) <= 64:
+        return user
+    return hashlib.sha256(user.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _network(client: str) -> str:
