@@ -75,14 +75,27 @@ class Policy:
     def grants(self, caller: Caller) -> Permitted:
         return Permitted(self, caller)
 
+    def allows(self, caller: Caller, repository: str, action: str) -> bool:
+        return not self._barred(caller, action) and self._deciding(caller, repository, action) is not None
+
     def decide(self, caller: Caller, repository: str, action: str) -> Decision:
-        writes = action != PULL
-        if writes and any(_is(name, caller) for name in self.readonly):
+        """As `allows`, with the reason."""
+        if self._barred(caller, action):
             return Decision(False, f"{caller.user or ANONYMOUS} is in access.readonly, and may only pull")
+        number = self._deciding(caller, repository, action)
+        if number is None:
+            return Decision(False, "no rule allows it")
+        return Decision(True, f"access.rules[{number}]: {self.rules[number]}")
+
+    def _barred(self, caller: Caller, action: str) -> bool:
+        return action != PULL and any(_is(name, caller) for name in self.readonly)
+
+    def _deciding(self, caller: Caller, repository: str, action: str) -> int | None:
+        """The first rule that allows it."""
         for number, rule in enumerate(self.rules):
             if rule.permits(action) and rule.concerns(caller) and rule.covers(repository, caller):
-                return Decision(True, f"access.rules[{number}]: {rule}")
-        return Decision(False, "no rule allows it")
+                return number
+        return None
 
 
 @dataclass(frozen=True)
@@ -100,10 +113,10 @@ class Permitted:
         if access.type == CATALOG.type:
             # Of the catalog a caller sees what they may pull.
             return access.name == CATALOG.name and bool(self.caller.user)
-        return access.type == "repository" and self.policy.decide(self.caller, access.name, access.action).allowed
+        return access.type == "repository" and self.policy.allows(self.caller, access.name, access.action)
 
     def shows(self, name: str) -> bool:
-        return self.policy.decide(self.caller, name, PULL).allowed
+        return self.policy.allows(self.caller, name, PULL)
 
     def classes(self, _: str) -> frozenset[str]:
         return frozenset()
