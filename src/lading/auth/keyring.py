@@ -103,6 +103,8 @@ class Keyring:
     @property
     def keys(self) -> Keys:
         """The same object as long as nothing has changed."""
+        if len(self._sources) == 1:
+            return self._sources[0].keys
         parts = [source.keys for source in self._sources]
         if len(parts) != len(self._parts) or any(a is not b for a, b in zip(parts, self._parts, strict=True)):
             self._parts, self._merged = parts, merge(parts)
