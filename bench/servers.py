@@ -40,10 +40,10 @@ http:
 
 NOTES = (
     "Configuration: the same file for both, that of the `registry:3` image (filesystem storage, descriptor cache"
-    " in memory, log level info, access log) with deletes on; without its health check, which Lading has not yet.",
+    " in memory, log level info, access log) with deletes on; without its health check.",
     "Logs: standard output and error of each go to one file. At level info Distribution writes a line `response"
     " completed` for every request beside the access log; Lading writes the access log alone.",
-    "Metrics are off for both: Lading has none yet.",
+    "Metrics are off for both.",
     "Durability: each as it is by default; both sync a blob and its directory before they acknowledge it.",
 )
 

@@ -7,13 +7,21 @@ from pathlib import Path
 
 import pytest
 from tests.servers import process
+from tests.servers.certificate import certificate
 from tests.servers.peers import Peer, executable
 from tests.servers.process import Registry, StartRegistry
+from tests.servers.serving import DEFAULT, Serving
 
 
 @pytest.fixture
-def start_lading(tmp_path: Path) -> Iterator[StartRegistry]:
-    with process.registries(process.lading(), tmp_path) as start:
+def serving() -> Serving:
+    """How Lading serves; folders whose tests hold in every way give this fixture parameters."""
+    return DEFAULT
+
+
+@pytest.fixture
+def start_lading(tmp_path: Path, serving: Serving) -> Iterator[StartRegistry]:
+    with process.registries(process.lading(serving), tmp_path) as start:
         yield start
 
 
@@ -34,6 +42,10 @@ def lading(start_lading: StartRegistry) -> Registry:
 
 
 @pytest.fixture
-def peer(tmp_path: Path) -> Callable[[str], Peer]:
-    """`peer("skopeo")` is that program; the test is skipped if it is not installed."""
-    return lambda name: Peer(executable(name), tmp_path / f"{name}-home")
+def peer(tmp_path: Path, serving: Serving) -> Callable[[str], Peer]:
+    """`peer("skopeo")` is that program; the test is skipped if it is not installed.
+
+    Where Lading has a certificate, the program trusts it and is not told to do without.
+    """
+    authority = certificate().file if serving.tls else None
+    return lambda name: Peer(executable(name), tmp_path / f"{name}-home", authority)

@@ -10,10 +10,12 @@
 set -euo pipefail
 
 peers="${LADING_PEERS:-$HOME/.cache/lading/peers}"
-debian_packages=(skopeo podman buildah umoci)
+debian_packages=(skopeo podman buildah umoci debootstrap logrotate)
+debian_root=bookworm # what the container image is built on in its test
 go_tools=(
     "conformance github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111"
     "registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1"
+    "h2spec github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible"
     "crane github.com/google/go-containerregistry/cmd/crane@v0.21.9"
     "oras oras.land/oras/cmd/oras@v1.3.3"
     "regctl github.com/regclient/regclient/cmd/regctl@v0.11.5"
@@ -82,6 +84,26 @@ go_peer() {
     fi
 }
 
+# A Debian for the container image to be built on, as a tar archive: there is no image registry to fetch one from.
+debian_root() {
+    local archive="$peers/debian-$debian_root.tar" made
+    if [ -s "$archive" ]; then
+        report debian-root "$debian_root"
+        return
+    elif ! command -v debootstrap >/dev/null || [ "$(id -u)" != 0 ]; then
+        skip debian-root "no debootstrap, or not root"
+        return
+    fi
+    made="$(mktemp -d)"
+    if debootstrap --variant=minbase --include=ca-certificates "$debian_root" "$made" >"$log" 2>&1 &&
+        tar -C "$made" -cf "$archive.part" . && mv "$archive.part" "$archive"; then
+        report debian-root "$debian_root installed"
+    else
+        install_failed debian-root
+    fi
+    rm -rf "$made"
+}
+
 mkdir -p "$peers/bin" "$peers/stamps"
 exec 9>"$peers/lock" # two test runs at once: the second waits for the first, then finds all there
 flock 9
@@ -93,6 +115,7 @@ done
 for tool in "${go_tools[@]}"; do
     go_peer "${tool%% *}" "${tool##* }"
 done
+debian_root
 
 if [ "${#failed[@]}" -gt 0 ]; then
     echo "peers.sh: failed to install: ${failed[*]}" >&2

@@ -14,31 +14,35 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 
+from lading import oversight
 from lading.api.app import Application
-from lading.api.service import Limits, Service
+from lading.api.service import Gate, Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
 from lading.compose.error import BuildError
+from lading.config import variables
+from lading.config.activation import NOT_PASSED, Activation
 from lading.config.models.configuration import Configuration
+from lading.config.models.http import split_address
 from lading.config.models.storage import FilesystemParameters
+from lading.operations import housekeeping, logging
 from lading.operations.accesslog import AccessLog
-from lading.operations.housekeeping import Housekeeping, Purging
+from lading.operations.housekeeping import Chore, Purging
+from lading.oversight import Oversight
 from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
-from lading.server import builtin, listening
-from lading.server.listener import DRAIN_SECONDS, Listener, Role
+from lading.server import builtin
+from lading.server.listener import DRAIN_SECONDS, Listener, Role, Tls
+from lading.server.listening import Application as Serving
+from lading.server.proxies import Proxies
+from lading.server.reloading import Reload
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
 
-Workers = Callable[[Callable[[], listening.Application], Listener, int], dict[str, Role]]
-
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
-_HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
-
 
 def _filesystem(configuration: Configuration) -> Storage:
-    parameters = FilesystemParameters.model_validate(configuration.storage.parameters)
+    parameters = FilesystemParameters.of(configuration.storage.parameters)
     root = parameters.rootdirectory
     if "\0" in root or (os.path.lexists(root) and not os.path.isdir(root)):
         raise BuildError(f"storage.filesystem.rootdirectory: {root!r} is not a directory")
@@ -55,8 +59,22 @@ DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
 }
 
 
-def processes(configuration: Configuration, workers: int | None) -> dict[str, Role]:
-    """What each process of the registry is to run. `workers` None means one per CPU where storage can be shared.
+def configure_log(configuration: Configuration) -> None:
+    """What is logged from here on goes where, and in the form, that the configuration says."""
+    section = configuration.log
+    formatter = section.formatter or "text"
+    logging.configure(
+        logging.Settings(section.level, formatter, section.fields, section.reportcaller, colour=variables.colour())
+    )
+    logging.log.debug('using "%s" logging formatter', formatter)
+
+
+def processes(
+    configuration: Configuration, where: Listener, debug: Listener | None, workers: int | None
+) -> dict[str, Role]:
+    """What each process of the registry is to run; `where` is from `listener`, `debug` from `debug_listener`.
+
+    `workers` None means one per CPU where storage can be shared.
 
     Raises `BuildError`, `ServerError`.
     """
@@ -67,51 +85,110 @@ def processes(configuration: Configuration, workers: int | None) -> dict[str, Ro
         raise BuildError(f"--workers: storage {shared.name} serves one process only")
     # What is not UTF-8 in the environment is kept byte for byte.
     secret = configuration.http.secret.encode("utf-8", "surrogateescape") or secrets.token_bytes(32)
-    load = functools.partial(application, configuration, secret)
-    where = listener(configuration)
-    headers(configuration)
     if guarded(configuration):
         from lading.compose import auth  # noqa: PLC0415  only where somebody is asked who they are
 
         auth.prepare(configuration)
-    serving = _workers_of(where)(load, where, workers)
-    if shared.traits.shared and (chores := purging(configuration)) is not None:
-        serving["housekeeping"] = Role(functools.partial(keep_house, configuration, chores))
+    overseen = oversight.prepare(configuration, debug, workers)
+    traces = oversight.traces()
+    at_end: list[Callable[[], None]] = []
+    overseer = b"" if overseen is None else overseen.address
+    reload = Reload()
+    load = functools.partial(application, configuration, secret, overseer, traces, at_end, reload)
+    serving = _workers(load, where, workers, reload, configuration, at_end)
+    purges = purging(configuration) if shared.traits.shared else None
+    if purges is not None or overseen is not None:
+        work = functools.partial(keep_house, configuration, purges, overseen)
+        serving["housekeeping"] = Role(work, None if overseen is None else overseen.debug)
     return serving
 
 
-def _workers_of(
-    where: Listener,
-) -> Callable[[Callable[[], listening.Application], Listener, int], dict[str, Role]]:
-    if where.http2:
-        from lading.server import granian  # noqa: PLC0415  a second dependency that takes long to import
-
-        return granian.workers
-    return builtin.workers
-
-
-def application(configuration: Configuration, secret: bytes) -> Application:
-    """Raises `BuildError`. `secret` signs the URLs of uploads and is the same in all processes."""
-    access_log = None if configuration.log.accesslog.disabled else AccessLog()
-    made = service(configuration, storage(configuration), secret)
-    if guarded(configuration):
-        from lading.compose import auth  # noqa: PLC0415  only where somebody is asked who they are
-
-        authorizer, pages = auth.authorizer(configuration), auth.pages(configuration)
-        made = replace(made, authorizer=authorizer, pages=pages)
-    return Application(made, access_log)
-
-
-def token_server(configuration: Configuration, workers: int | None) -> dict[str, Role]:
+def token_server(configuration: Configuration, where: Listener, workers: int) -> dict[str, Role]:
     """What each process of a token service alone is to run. Raises `BuildError`, `ServerError`."""
-    from lading.compose import auth, tokens  # noqa: PLC0415  only for this command
+    from lading.compose import auth  # noqa: PLC0415  only for this command
 
     if not configuration.tokenservice.issuer:
         raise BuildError("tokenservice.issuer: is needed by a token server")
+    if configuration.http.debug.addr:
+        raise BuildError("http.debug.addr: a token server has no debug listener")
+    if any(not hook.disabled for hook in configuration.log.hooks):
+        raise BuildError("log.hooks: a token server mails no log entries")
     auth.prepare_tokens(configuration)
-    where = listener(configuration)
-    load = functools.partial(tokens.application, configuration)
-    return _workers_of(where)(load, where, workers or 1)
+    traces = oversight.traces()
+    at_end: list[Callable[[], None]] = []
+    reload = Reload()
+    load = functools.partial(_token_pages, configuration, traces, at_end, reload)
+    return _workers(load, where, workers, reload, configuration, at_end)
+
+
+def _token_pages(
+    configuration: Configuration, traces: str, at_end: list[Callable[[], None]], reload: Reload
+) -> Serving:
+    from lading.compose import auth, tokens  # noqa: PLC0415  only for this command
+
+    made = tokens.application(configuration)
+    reload.register("accounts and keys", auth.reload)
+    tracing = oversight.tracing(traces)
+    if tracing is None:
+        return made
+    at_end.append(tracing.close)
+    return tracing.application(made)
+
+
+def _workers(
+    load: Callable[[], Serving],
+    where: Listener,
+    count: int,
+    reload: Reload,
+    configuration: Configuration,
+    at_end: list[Callable[[], None]],
+) -> dict[str, Role]:
+    roles = builtin.workers(load, where, count, reload, proxies(configuration))
+    return {
+        name: Role(functools.partial(_work, role.work, at_end), role.listening) for name, role in roles.items()
+    }
+
+
+def _work(work: Callable[[], int], at_end: list[Callable[[], None]]) -> int:
+    """What the application put on `at_end` in this process is done when the work is."""
+    try:
+        return work()
+    finally:
+        for finish in at_end:
+            finish()
+
+
+def application(
+    configuration: Configuration,
+    secret: bytes,
+    overseer: bytes,
+    traces: str,
+    at_end: list[Callable[[], None]],
+    reload: Reload,
+) -> Serving:
+    """Raises `BuildError`. `secret` signs the URLs of uploads and is the same in all processes.
+
+    `overseer` is where the housekeeping process is met, if it wants to know of this one; `traces` is the name of
+    an exporter, if there is one. `at_end` is given what is to be done when the server has ended, `reload` what is
+    to be read again on SIGHUP.
+    """
+    access_log = None if configuration.log.accesslog.disabled else AccessLog()
+    figures = oversight.figures(configuration)
+    watched = oversight.watched(storage(configuration), figures)
+    tracing = oversight.tracing(traces)
+    if tracing is not None:
+        at_end.append(tracing.close)
+        watched = tracing.storage(watched)
+    serving = service(configuration, watched, secret)
+    if guarded(configuration):
+        from lading.compose import auth  # noqa: PLC0415  only where somebody is asked who they are
+
+        serving = replace(serving, authorizer=auth.authorizer(configuration), pages=auth.pages(configuration))
+        reload.register("accounts and keys", auth.reload)
+    if overseer:
+        oversight.enlist(overseer, figures, functools.partial(_tell, serving.gate))
+    made = Application(serving, access_log, figures)
+    return made if tracing is None else tracing.application(made)
 
 
 def rotate_keys(configuration: Configuration) -> str:
@@ -129,9 +206,24 @@ def guarded(configuration: Configuration) -> bool:
     return configuration.auth.type.lower() not in {"", "none"} or bool(configuration.tokenservice.issuer)
 
 
-def keep_house(configuration: Configuration, chores: Purging) -> int:
+def _tell(gate: Gate, healthy: bool) -> None:
+    gate.closed = not healthy
+
+
+def keep_house(configuration: Configuration, purges: Purging | None, overseen: Oversight | None) -> int:
     """Run until SIGTERM."""
-    asyncio.run(Housekeeping(storage(configuration), chores).run())
+
+    async def run() -> None:
+        figures = oversight.figures(configuration)
+        watched = oversight.watched(storage(configuration), figures)
+        chores: list[Chore] = []
+        if purges is not None:
+            chores.append(functools.partial(housekeeping.purge_regularly, watched, purges))
+        if overseen is not None:
+            chores += oversight.chores(configuration, overseen, watched, figures)
+        await housekeeping.keep_house(chores)
+
+    asyncio.run(run())
     return 0
 
 
@@ -162,16 +254,12 @@ def service(configuration: Configuration, storage: Storage, secret: bytes) -> Se
 
 
 def headers(configuration: Configuration) -> tuple[tuple[bytes, bytes], ...]:
-    """`http.headers`, as they are added to answers. Raises `BuildError` for what no header can be."""
-    made = []
-    for name, values in configuration.http.headers.items():
-        for value in values:
-            if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
-                raise BuildError(
-                    f"http.headers: {name!r} is not a header name, or its value has control characters"
-                )
-            made.append((name.lower().encode("ascii"), value.encode("utf-8")))
-    return tuple(made)
+    """`http.headers`, as they are added to answers."""
+    return tuple(
+        (name.lower().encode("ascii"), value.encode("utf-8"))
+        for name, values in configuration.http.headers.items()
+        for value in values
+    )
 
 
 def rules(configuration: Configuration) -> Rules:
@@ -196,39 +284,56 @@ def purging(configuration: Configuration) -> Purging | None:
     return Purging(section.age, section.interval, section.dryrun) if section.enabled else None
 
 
-def listener(configuration: Configuration) -> Listener:
+def proxies(configuration: Configuration) -> Proxies | None:
+    """None where everybody is believed about scheme and host, and nobody about the client."""
+    names = configuration.http.trustedproxies
+    return None if names is None else Proxies.named(names)
+
+
+def listener(configuration: Configuration, passed: Activation = NOT_PASSED) -> Listener:
+    """`passed` comes before what the configuration says of the address. Raises `BuildError`."""
     http = configuration.http
     tls = http.tls
-    if http.net == "unix" and not http.addr:
-        raise BuildError("http.addr: the path of the unix socket is needed")
-    if http.draintimeout < 0:
-        raise BuildError("http.draintimeout: must not be negative")
-    if not http.host.isascii():
-        raise BuildError("http.host: must be ASCII; an international name goes in its xn-- form")
-    where = Listener(socket_path=http.addr) if http.net == "unix" else _tcp_listener(http.addr)
-    return Listener(
-        address=where.address,
-        port=where.port,
-        socket_path=where.socket_path,
-        certificate=tls.certificate,
-        key=tls.key,
-        client_ca=tls.clientcas[0] if tls.clientcas else "",
-        minimum_tls=tls.minimumtls,
-        http2=not http.http2.disabled if tls.certificate else http.h2c.enabled,
+    if passed.http is not None:
+        where = Listener(inherited=passed.http)
+    elif http.net == "unix":
+        where = Listener(socket_path=http.addr, socket_mode=http.socketmode)
+    else:
+        where = _tcp_listener("http.addr", http.addr)
+    protocols = ("http/1.1",) if http.http2.disabled else ("h2", "http/1.1")
+    return replace(
+        where,
+        tls=Tls(
+            certificate=tls.certificate,
+            key=tls.key,
+            client_cas=tuple(tls.clientcas),
+            client_auth=tls.clientauth,
+            minimum=tls.minimumtls,
+            cipher_suites=tuple(tls.ciphersuites),
+            protocols=protocols,
+        )
+        if tls.certificate
+        else None,
+        http2=http.h2c.enabled,
         drain=http.draintimeout or DRAIN_SECONDS,
     )
 
 
-def _tcp_listener(address: str) -> Listener:
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise BuildError(f"http.addr: {address!r} is not host:port")
-    host = host.removeprefix("[").removesuffix("]")
+def debug_listener(configuration: Configuration, passed: Activation = NOT_PASSED) -> Listener | None:
+    """None where there is none. Raises `BuildError`."""
+    if passed.debug is not None:
+        return Listener(inherited=passed.debug, option="http.debug.addr")
+    address = configuration.http.debug.addr
+    return _tcp_listener("http.debug.addr", address) if address else None
+
+
+def _tcp_listener(option: str, address: str) -> Listener:
+    host, port = split_address(address)
     if not host:
         everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104
-        return Listener(everywhere, int(port))
+        return Listener(everywhere, port, option=option)
     try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise BuildError(f"http.addr: cannot resolve {host!r}: {error}") from error
-    return Listener(str(found[0][4][0]), int(port))
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise BuildError(f"{option}: cannot resolve {host!r}: {error}") from error
+    return Listener(str(found[0][4][0]), port, option=option)

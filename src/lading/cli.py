@@ -11,56 +11,59 @@ from collections.abc import Sequence
 from lading import __version__, build
 from lading.commands import auth
 from lading.compose.error import BuildError
-from lading.config.load import BUILT_IN, Loaded, load
-from lading.config.problems import ConfigurationError
-from lading.config.supported import unsupported
-from lading.operations import logging as operations_logging
+from lading.config import activation, editor, show
+from lading.config.activation import ActivationError
+from lading.config.check import check, require_servable
+from lading.config.load import BUILT_IN, load
+from lading.config.problems import ConfigurationError, printable
 from lading.server import processes
 from lading.server.listener import ServerError
 
 log = logging.getLogger(__name__)
 
 
+FILE = "configuration file; else the one REGISTRY_CONFIGURATION_PATH names; else a default for trying out"
+STRICT = "refuse whatever would be warned about, such as unknown keys and variables"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (ConfigurationError, ActivationError, BuildError, ServerError) as error:
+        print(f"configuration error: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lading", description="An OCI container registry.")
     parser.add_argument("-v", "--version", action="version", version=f"lading {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     serve = commands.add_parser("serve", help="run the registry")
-    serve.add_argument(
-        "config",
-        nargs="?",
-        help="configuration file; else the one REGISTRY_CONFIGURATION_PATH names; else a default for trying out",
-    )
+    serve.add_argument("config", nargs="?", help=FILE)
     serve.add_argument("--workers", type=_positive, help="processes that serve requests (default: one per CPU)")
+    serve.add_argument("--strict", action="store_true", help=STRICT)
+    serve.set_defaults(run=_serve)
     auth.add(commands)
     tokens = commands.add_parser("token-server", help="run the token service alone")
-    tokens.add_argument("config", nargs="?", help="configuration file, as for serve")
+    tokens.add_argument("config", nargs="?", help=FILE)
+    tokens.add_argument("--strict", action="store_true", help=STRICT)
     tokens.set_defaults(run=_serve_tokens)
-    options = parser.parse_args(arguments)
-    try:
-        if "run" in options:
-            status: int = options.run(options)
-            return status
-        return _serve(load(options.config), options.workers)
-    except (ConfigurationError, BuildError, ServerError) as error:
-        print(f"configuration error: {error}", file=sys.stderr)
-    return 1
-
-
-def _serve_tokens(options: argparse.Namespace) -> int:
-    loaded = load(options.config)
-    configuration = loaded.configuration
-    if problems := unsupported(configuration, "log", "http"):
-        raise ConfigurationError(loaded.source, problems)
-    operations_logging.configure(
-        configuration.log.level, configuration.log.formatter or "text", configuration.log.fields
-    )
-    roles = build.token_server(configuration, None)
-    listener = build.listener(configuration)
-    log.info("listening on %s", listener)
-    status = processes.run(roles, drain=listener.drain)
-    listener.tidy()
-    return status
+    about = commands.add_parser("config", help="look at a configuration")
+    ways = about.add_subparsers(dest="way", metavar="COMMAND", required=True)
+    checking = ways.add_parser("check", help="tell what is wrong with it; the exit status is 1 if it cannot serve")
+    checking.add_argument("config", nargs="?", metavar="FILE", help=FILE)
+    checking.add_argument("--strict", action="store_true", help=STRICT)
+    checking.set_defaults(run=_check)
+    showing = ways.add_parser("show", help="print what is in effect, and where it comes from; secrets are masked")
+    showing.add_argument("config", nargs="?", metavar="FILE", help=FILE)
+    showing.add_argument("--json", action="store_true", help="as JSON, an object by key")
+    showing.set_defaults(run=_show)
+    schema = ways.add_parser("schema", help="print the JSON Schema of the file, for editors")
+    schema.set_defaults(run=_schema)
+    return parser
 
 
 def _positive(text: str) -> int:
@@ -69,15 +72,38 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _serve(loaded: Loaded, workers: int | None) -> int:
+def _check(options: argparse.Namespace) -> int:
+    verdict = check(options.config)
+    for problem in verdict.problems:
+        print(f"error: {problem}")
+    for warning in verdict.warnings:
+        print(f"{'error' if options.strict else 'warning'}: {warning}")
+    if verdict.problems or (options.strict and verdict.warnings):
+        return 1
+    print(f"{printable(verdict.source)}: can be served")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    loaded = load(options.config)
+    if options.json:
+        print(show.as_json(loaded))
+    else:
+        print(show.as_yaml(loaded), end="")
+    return 0
+
+
+def _schema(_: argparse.Namespace) -> int:
+    print(editor.as_json())
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    loaded, passed = load(options.config), activation.take()
     configuration = loaded.configuration
     trial = loaded.source.startswith(BUILT_IN)
-    problems = unsupported(configuration)
-    if problems:
-        raise ConfigurationError(loaded.source, problems)
-    operations_logging.configure(
-        configuration.log.level, configuration.log.formatter or "text", configuration.log.fields
-    )
+    require_servable(loaded, strict=options.strict, addressed=passed.http is not None)
+    build.configure_log(configuration)
     for warning in loaded.warnings:
         log.warning("%s", warning)
     if not configuration.http.secret and not trial:
@@ -86,13 +112,31 @@ def _serve(loaded: Loaded, workers: int | None) -> int:
             "multiple registries are behind a load-balancer. To provide a shared secret, fill in http.secret "
             "in the configuration file or set the REGISTRY_HTTP_SECRET environment variable."
         )
-    listener = build.listener(configuration)
-    roles = build.processes(configuration, workers)
+    if passed.http is not None:
+        log.info("Using systemd socket activation instead of any configured network listeners")
+    listener = build.listener(configuration, passed)
+    roles = build.processes(configuration, listener, build.debug_listener(configuration, passed), options.workers)
     if trial:
         print(
             _welcome(os.path.abspath(str(configuration.storage.parameters.get("rootdirectory"))), listener.port),
             flush=True,
         )
+    log.info("listening on %s", listener)
+    status = processes.run(roles, drain=listener.drain)
+    listener.tidy()
+    return status
+
+
+def _serve_tokens(options: argparse.Namespace) -> int:
+    loaded, passed = load(options.config), activation.take()
+    configuration = loaded.configuration
+    addressed = passed.http is not None
+    require_servable(loaded, "log", "http", strict=options.strict, addressed=addressed)
+    build.configure_log(configuration)
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    listener = build.listener(configuration, passed)
+    roles = build.token_server(configuration, listener, 1)
     log.info("listening on %s", listener)
     status = processes.run(roles, drain=listener.drain)
     listener.tidy()

@@ -16,10 +16,11 @@ pytestmark = [pytest.mark.peer, pytest.mark.timeout(60)]
 
 @pytest.fixture
 def regctl(lading: Registry, peer: Callable[[str], Peer]) -> Peer:
-    """Told once, in its own configuration, that this registry speaks plain HTTP, and to push blobs in chunks."""
+    """Told once, in its own configuration, how this registry is spoken to, and to push blobs in chunks."""
     program = peer("regctl")
     chunks = ["--blob-max=50000", "--blob-chunk=30000"]
-    program("registry", "set", lading.host, "--tls=disabled", "--skip-check", *chunks)
+    tls = "--tls=enabled" if lading.serving.tls else "--tls=disabled"
+    program("registry", "set", lading.host, tls, "--skip-check", *chunks)
     return program
 
 

@@ -53,7 +53,7 @@ class Site:
     authority: Path
 
     def client(self, name: str) -> Peer:
-        return Peer(executable(name), self.folder / f"{name}-home", {"SSL_CERT_FILE": str(self.authority)})
+        return Peer(executable(name), self.folder / f"{name}-home", self.authority)
 
     @property
     def host(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lading.config.load import Loaded, parse
@@ -20,6 +22,15 @@ def read(body: str = "storage: inmemory", environ: dict[str, str] | None = None)
     return loaded(body, environ).configuration
 
 
+def without_columns(lines: list[str]) -> list[str]:
+    """Most tests look at lines alone: columns have tests of their own, in `test_places`."""
+    return [re.sub(r"^(config\.yml:\d+):\d+", r"\1", line) for line in lines]
+
+
+def warnings(body: str = "storage: inmemory", environ: dict[str, str] | None = None) -> list[str]:
+    return without_columns(loaded(body, environ).warnings)
+
+
 def attempt(text: str | bytes, environ: dict[str, str] | None = None) -> Loaded | ConfigurationError:
     """What comes of a whole document, one way or the other."""
     try:
@@ -36,7 +47,7 @@ def stored(body: str, environ: dict[str, str] | None = None) -> Configuration:
 def problems(body: str = "storage: inmemory", environ: dict[str, str] | None = None) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         read(body, environ)
-    return caught.value.problems
+    return without_columns(caught.value.problems)
 
 
 def stored_problems(body: str, environ: dict[str, str] | None = None) -> list[str]:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.config.reading import attempt, loaded, problems, read, stored, stored_problems
+from tests.wire.fuzzing import thorough
 
 from lading.config import environment
 from lading.config.load import Loaded
@@ -438,6 +439,7 @@ _VALUES = st.sampled_from(["", "x", "true", "{a: b}", "[a, {b: c}]", "- name: x"
 )
 
 
+@thorough(60)
 @given(st.dictionaries(st.lists(_SEGMENTS, min_size=1, max_size=6).map("_".join), _VALUES, max_size=6))
 def test_arbitrary_variables(variables):
     result = attempt(

@@ -6,6 +6,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.wire.fuzzing import thorough
 
 from lading.config.scalars import format_duration, parse_duration, parse_integer, resolve
 
@@ -78,11 +79,13 @@ def test_everything_else_is_text(text):
     assert resolve(text) == text
 
 
+@thorough(60)
 @given(st.text())
 def test_resolving_never_fails(text):
     assert isinstance(resolve(text), str | int | float | None)
 
 
+@thorough(60)
 @given(st.from_regex(re.compile(r"[-+]?0?[xXbBoO]?[0-9a-f_]{0,200}"), fullmatch=True))
 def test_numbers_of_any_length(text):
     assert isinstance(resolve(text), str | int | float | None)
@@ -118,6 +121,7 @@ def test_not_durations(text):
         parse_duration(text)
 
 
+@thorough(60)
 @given(st.integers(min_value=-(10**15), max_value=10**15))
 def test_durations_are_written_as_they_are_read(nanoseconds):
     seconds = nanoseconds * 1e-9

@@ -27,7 +27,8 @@ tokenservice.workloads[].name tokenservice.workloads[].issuer tokenservice.workl
 tokenservice.workloads[].jwks tokenservice.workloads[].rules[].claims.* tokenservice.workloads[].rules[].user
 tokenservice.workloads[].rules[].groups[]
 middleware.*[].name middleware.*[].disabled middleware.*[].options.*
-http.addr http.net http.host http.prefix http.secret http.relativeurls http.draintimeout
+http.addr http.net http.socketmode http.trustedproxies[] http.host http.prefix http.secret
+http.relativeurls http.draintimeout
 http.tls.certificate http.tls.key http.tls.clientcas[] http.tls.clientauth http.tls.minimumtls
 http.tls.ciphersuites[] http.tls.letsencrypt.cachefile http.tls.letsencrypt.email
 http.tls.letsencrypt.hosts[] http.tls.letsencrypt.directoryurl

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.config.reading import read
+from tests.config.reading import loaded, read
 
 from lading.config.load import load
 from lading.config.supported import unsupported
@@ -12,7 +12,8 @@ log:
   level: debug
   formatter: json
   fields: {a: b}
-  hooks: [{disabled: true, type: mail}]
+  hooks: [{type: mail, levels: [warn], options: {smtp: {addr: m:25}, from: f, to: [t]}}]
+  reportcaller: true
 storage:
   filesystem: {rootdirectory: /data, maxthreads: 50}
   cache: {blobdescriptor: inmemory}
@@ -32,10 +33,21 @@ http:
   relativeurls: true
   draintimeout: 5s
   headers: {A: [b]}
-  tls: {certificate: c, key: k, clientcas: [a], minimumtls: tls1.3, ciphersuites: [X]}
-  debug: {prometheus: {enabled: true}}
+  trustedproxies: [10.0.0.0/8, unix]
+  tls:
+    certificate: c
+    key: k
+    clientcas: [a, b]
+    clientauth: request-client-cert
+    ciphersuites: [TLS_RSA_WITH_AES_128_CBC_SHA]
+  debug: {addr: ":5001", prometheus: {enabled: true}}
   http2: {disabled: true}
   h2c: {enabled: true}
+health:
+  storagedriver: {enabled: true}
+  file: [{file: a}]
+  http: [{uri: "http://a"}]
+  tcp: [{addr: "a:1"}]
 notifications: {events: {includereferences: true}, endpoints: [{name: a, disabled: true}]}
 redis: {password: p}
 catalog: {maxentries: 5}
@@ -46,6 +58,9 @@ policy: {repository: {classes: [image]}}
 """
 
 
+HOOK = "log: {hooks: [{type: mail, levels: [error], options: {smtp: {addr: m:25}, from: f, to: [t]}}]}"
+
+
 def test_what_is_honoured():
     assert unsupported(read(HONOURED)) == []
     assert unsupported(load(None, {}).configuration) == []
@@ -54,9 +69,14 @@ def test_what_is_honoured():
 @pytest.mark.parametrize(
     ("body", "line"),
     [
-        ("log: {formatter: logstash}", 'log.formatter: unsupported logging formatter: "logstash"'),
-        ("log: {reportcaller: true}", "log.reportcaller: "),
-        ("log: {hooks: [{disabled: true}, {type: mail}]}", "log.hooks: "),
+        ("log: {formatter: xml}", 'log.formatter: unsupported logging formatter: "xml"'),
+        ("log: {hooks: [{disabled: true}, {type: pager}]}", 'log.hooks: unknown type "pager"'),
+        (HOOK.replace("[error]", "[loud]"), 'log.hooks: levels: unknown level "loud"'),
+        (HOOK.replace("[error]", "[]"), "log.hooks: levels is not set"),
+        (HOOK.replace("from: f", "x: y"), "log.hooks: options.from is not set"),
+        (HOOK.replace("[t]", "[]"), "log.hooks: options.to is not set"),
+        (HOOK.replace("m:25", "m"), "log.hooks: options.smtp.addr: invalid Mail Address: must be host:port"),
+        (HOOK.replace("from: f", r'from: "f\n"'), "log.hooks: options: an address has control characters"),
         (
             "auth: {ldap: {realm: r}}",
             "auth: unable to configure authorization (ldap): no access controller",
@@ -66,18 +86,14 @@ def test_what_is_honoured():
         ("middleware: {storage: [{name: cloudfront}]}", "middleware.storage: "),
         ("middleware: {registry: [{name: x}]}", "middleware.registry: "),
         ("middleware: {repository: [{name: x}]}", "middleware.repository: "),
-        ("http: {addr: ':1', debug: {addr: ':2'}}", "http.debug.addr: "),
-        ("http: {addr: ':1', tls: {clientcas: [a, b]}}", "http.tls.clientcas: more than one file: "),
-        ("http: {addr: ':1', tls: {clientcas: [a], clientauth: request-client-cert}}", "http.tls.clientauth: "),
-        ("http: {addr: ':1', tls: {ciphersuites: [TLS_AES_128_GCM_SHA256]}}", "http.tls.ciphersuites: "),
         ("http: {addr: ':1', tls: {letsencrypt: {cachefile: c}}}", "http.tls.letsencrypt.cachefile: "),
-        ("http: {addr: ''}", "http.addr: is not set"),
+        ("http: {addr: ''}", "http.addr: is not set (host:port"),
+        ("http: {net: unix}", "http.addr: is not set (the path of the unix socket)"),
         ("notifications: {endpoints: [{name: a}]}", "notifications.endpoints: "),
         ("redis: {addrs: [a:1]}", "redis.addrs: "),
-        ("health: {storagedriver: {enabled: true}}", "health.storagedriver.enabled: "),
-        ("health: {file: [{file: a}]}", "health.file: "),
-        ("health: {http: [{uri: a}]}", "health.http: "),
-        ("health: {tcp: [{addr: a}]}", "health.tcp: "),
+        ("health: {file: [{interval: 5s}]}", "health.file: file is not set"),
+        ("health: {http: [{interval: 5s}]}", "health.http: uri is not set"),
+        ("health: {tcp: [{interval: 5s}]}", "health.tcp: addr is not set"),
         ("proxy: {remoteurl: https://a}", "proxy.remoteurl: "),
     ],
 )
@@ -96,12 +112,28 @@ def test_what_is_not(body, line):
         ),
         (
             "inmemory: ~, cache: {blobdescriptor: redis}",
-            "storage.cache.blobdescriptor: redis: not supported by this version of Lading",
+            "storage.cache.blobdescriptor: not supported by this version of Lading: redis is not spoken",
         ),
     ],
 )
 def test_storage_that_is_not(storage, line):
     assert unsupported(read(f"storage: {{{storage}}}\nhttp: {{addr: ':1'}}")) == [line]
+
+
+@pytest.mark.parametrize(
+    ("body", "environ", "start"),
+    [
+        ("redis:\n  addrs: [a:1]", {}, "config.yml:5:3: redis.addrs: not supported"),
+        ("", {"REGISTRY_REDIS_ADDRS": "[a:1]"}, "REGISTRY_REDIS_ADDRS: redis.addrs: not supported"),
+        ("log: {formatter: xml}", {}, "config.yml:4:18: log.formatter: unsupported logging"),
+        ("", {"REGISTRY_AUTH": "ldap"}, "REGISTRY_AUTH: auth: unable to configure"),
+        ("", {"REGISTRY_HTTP_ADDR": ""}, "REGISTRY_HTTP_ADDR: http.addr: is not set"),
+    ],
+)
+def test_lines_begin_with_the_place(body, environ, start):
+    result = loaded(f"storage: inmemory\nhttp: {{addr: ':1'}}\n{body}", environ)
+    [line] = unsupported(result.configuration, root=result.root)
+    assert line.startswith(start)
 
 
 def test_two_kinds_of_authorization():
@@ -115,7 +147,7 @@ def test_two_kinds_of_authorization():
 
 
 def test_some_sections_only():
-    configuration = read("storage: s3\nauth: ldap\nlog: {formatter: logstash}")
+    configuration = read("storage: s3\nauth: ldap\nlog: {formatter: xml}")
     assert len(unsupported(configuration)) == 4
     assert [line.partition(":")[0] for line in unsupported(configuration, "log", "storage")] == [
         "log.formatter",

@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from tests.servers.certificate import certificate
 from tests.servers.peers import executable
-from tests.servers.process import StartRegistry
+from tests.servers.process import Registry, StartRegistry
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
 
@@ -48,8 +49,10 @@ class Results:
     explanations: str
 
 
-def run_program(host: str, version: str, folder: Path) -> Results:
-    settings = {"OCI_REGISTRY": host, "OCI_TLS": "disabled", "OCI_VERSION": version}
+def run_program(registry: Registry, version: str, folder: Path) -> Results:
+    settings = {"OCI_REGISTRY": registry.host, "OCI_TLS": "disabled", "OCI_VERSION": version}
+    if registry.serving.tls:
+        settings |= {"OCI_TLS": "enabled", "SSL_CERT_FILE": str(certificate().file)}
     settings |= {f"OCI_API_{name}": "true" for name in APIS.split()}
     settings |= {f"OCI_DATA_{name}": "true" for name in DATA.split()}
     settings |= {"OCI_RESULTS_DIR": str(folder), "PATH": os.environ["PATH"]}
@@ -80,12 +83,15 @@ def test_everything_passes(
     start_lading: StartRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str], version: str
 ) -> None:
     registry = start_lading(extra=ALLOW_LAYER_URLS)
-    results = run_program(registry.host, version, tmp_path / "results")
+    results = run_program(registry, version, tmp_path / "results")
     totals = Counter({status: len(names) for status, names in results.tests.items()})
     with capsys.disabled():
-        print(f"\nOCI conformance {version}: {dict(totals)}")
+        print(f"\nOCI conformance {version}, {registry.serving.name}: {dict(totals)}")
     assert set(totals) == {"passed"}, results.explanations
     assert totals["passed"] >= FEWEST_TESTS
+    # The test's own client asks whether the registry is up, in HTTP/1.1; all other requests are the program's.
+    over_http2 = registry.log.read_text().count(' HTTP/2.0"')
+    assert (over_http2 > FEWEST_TESTS) == registry.serving.http2
 
     assert {name: status for name, status in results.apis.items() if status != "Pass"} == {}
     assert {name for name, status in results.data.items() if status != "Pass"} == DISABLED

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lading.operations.figures import Figures
+from lading.operations.watched import Stopwatch, WatchedStorage
 from lading.registry.ports import Storage
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
@@ -16,6 +18,7 @@ from lading.testing.storage import CASES, FULL, LARGE_CASES, Case, case_name, ru
 
 DRIVERS: dict[str, Callable[[Path], Storage]] = {
     "memory": lambda place: MemoryStorage(),
+    "watched": lambda place: WatchedStorage(MemoryStorage(), Stopwatch(Figures())),
     "filesystem": lambda place: FilesystemStorage(str(place / "root")),
 }
 
@@ -37,6 +40,18 @@ async def test_contract_at_full_size(driver: str, case: Case, tmp_path: Path) ->
     await run(case, lambda: DRIVERS[driver](tmp_path), LARGE)
 
 
+async def test_filesystem_leaves_what_is_there(tmp_path: Path) -> None:
+    """Pushed again, nothing is written and no name changes; what differs is replaced."""
+    storage = FilesystemStorage(str(tmp_path))
+    await storage.put_all({"/same": b"content", "/longer": b"content", "/other": b"content"})
+    before = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
+    await storage.put_all({"/same": b"content", "/longer": b"content and more"}, {"/other": b"CONTENT"})
+    after = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
+    assert after.keys() == before.keys()
+    assert [name for name in before if before[name] == after[name]] == ["same"]
+    assert await storage.get("/longer") == b"content and more"
+
+
 async def test_memory_moves_directories() -> None:
     storage = MemoryStorage()
     await storage.put("/a/b/c", b"1")
@@ -44,4 +59,4 @@ async def test_memory_moves_directories() -> None:
     await storage.move("/a", "/x/y")
     assert await storage.get("/x/y/b/c") == b"1"
     assert await storage.get("/x/y/d") == b"2"
-    assert [name async for name in storage.list("/")] == ["x"]
+    assert await storage.list("/") == ["x"]

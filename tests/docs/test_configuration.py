@@ -7,6 +7,8 @@ import re
 import pytest
 from tests.docs.generator import load
 
+from lading.config.texts import TEXTS
+
 generate = load()
 
 PAGE = generate.PAGE.read_text("utf-8")
@@ -18,11 +20,11 @@ def test_tables_are_those_the_models_give() -> None:
 
 
 def test_every_key_is_documented_and_no_other() -> None:
-    assert sorted(KEYS) == sorted(generate.TEXTS)
-    assert set(re.findall(r"(?m)^\| `([^`]+)` \|(?:.*\|){5}$", PAGE)) == set(KEYS)
+    assert sorted(KEYS) == sorted(TEXTS)
+    assert set(re.findall(r"(?m)^\| `([^`]+)` \|(?:.*\|){6}$", PAGE)) == set(KEYS)
 
 
-@pytest.mark.parametrize("data", ["ALLOWED", "PROBES", "NO_EFFECT"])
+@pytest.mark.parametrize("data", ["ALLOWED", "PROBES", "NO_EFFECT", "BETTER"])
 def test_what_is_known_of_keys_is_of_keys_there_are(data: str) -> None:
     assert set(getattr(generate, data)) <= set(KEYS)
 
@@ -37,14 +39,25 @@ def test_what_is_known_of_features_is_of_keys_there_are() -> None:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("http.addr", "yes"),
-        ("storage.filesystem.rootdirectory", "yes"),
-        ("log.formatter", "`logstash` stops the start"),
-        ("auth.token", "yes"),
-        ("redis.password", "part of `redis.addrs`"),
-        ("http.tls.clientcas", "more than one stops the start"),
+        ("http.addr", "better: empty is an error, not a port at random"),
+        ("http.relativeurls", "as the original"),
+        ("log.formatter", "as the original"),
+        ("auth.token", "as the original"),
+        ("access.rules[].who", "Lading's own"),
+        ("redis.addrs", "refused because redis is not spoken"),
+        ("redis.password", "refused because `redis.addrs` is"),
+        ("http.tls.clientcas", "as the original"),
     ],
 )
 def test_what_this_version_does_is_asked_of_the_code(path: str, expected: str) -> None:
     key = KEYS[path]
     assert generate.honoured(path, key.words, key.type) == expected
+
+
+def test_since_when():
+    assert [generate.since(path) for path in ("http.addr", "proxy.exec.command", "redis.tls.enabled")] == [
+        "2024",
+        "3.1",
+        "Lading",
+    ]
+    assert all(any(path.startswith(key) for path in KEYS) for key in generate.SINCE)

@@ -54,17 +54,19 @@ def push_in_pieces(node: Node, repository: str, size: int, piece: int = 64 * MIB
     running = hashlib.sha256()
     for start in range(0, size, piece):
         end = min(start + piece, size)
-        with Wire(node.host) as wire:
-            wire.head("PATCH", location, {"Content-Length": str(end - start)})
-            for block in blocks(end, start):
-                running.update(block)
-                wire.send(block)
-            wire.socket.settimeout(300)
-            answer = wire.answer("PATCH")
-        assert answer is not None
-        location = answer.expect(202).location
+        connection = node.client.connect(300)
+        connection.putrequest("PATCH", location)
+        connection.putheader("Content-Length", str(end - start))
+        connection.endheaders()
+        for block in blocks(end, start):
+            running.update(block)
+            connection.send(block)
+        response = connection.getresponse()
+        assert response.status == 202
+        location = response.headers["Location"]
+        connection.close()
     found = f"sha256:{running.hexdigest()}"
-    connection = http.client.HTTPConnection(node.host, timeout=300)  # a worker may have to read it all again
+    connection = node.client.connect(300)  # a worker may have to read it all again
     connection.request("PUT", with_query(location, digest=found))
     assert connection.getresponse().status == 201
     connection.close()

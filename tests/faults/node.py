@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from tests.servers.process import STOP_SECONDS, Program, Registry, lading
+from tests.faults.wire import Wire
+from tests.servers.process import STOP_SECONDS, Registry, lading
+from tests.servers.serving import Serving
 
 T = TypeVar("T")
 
@@ -29,30 +32,50 @@ def eventually(ask: Callable[[], T | None], what: str, seconds: float = 30.0) ->
         time.sleep(POLL_SECONDS)
 
 
-@dataclass(frozen=True)
-class Workers(Program):
-    """Lading with several processes that serve requests."""
-
-    count: int = 1
-
-    def serve(self, config: Path) -> list[str]:
-        return [*super().serve(config), "--workers", str(self.count)]
-
-
 class Node(Registry):
-    def __init__(self, folder: Path, root: Path, workers: int = 1, extra: Mapping[str, Any] | None = None) -> None:
-        self.workers = workers
-        program = lading()
-        super().__init__(Workers(program.name, program.executable, workers), folder, root, extra or {})
+    def __init__(self, folder: Path, root: Path, serving: Serving, extra: Mapping[str, Any] | None = None) -> None:
+        self.workers = serving.workers
+        super().__init__(lading(serving), folder, root, extra or {})
 
     def child_ids(self) -> list[int]:
         """The processes that serve requests or keep house: children of the one that was started."""
         return sorted(pid for pid, found in _processes().items() if found.parent == self._process.pid)
 
+    def process_ids(self) -> list[int]:
+        """All processes of the registry: the one that was started and whatever it has started in turn."""
+        everything = _processes()
+        found = [self._process.pid] if self._process.pid in everything else []
+        for pid in found:
+            found += sorted(child for child, its in everything.items() if its.parent == pid)
+        return found
+
+    def worker_ids(self) -> list[int]:
+        """The processes that serve requests: they hold a listening socket, and have no children."""
+        everything = _processes()
+        parents = {its.parent for its in everything.values()}
+        listening = _listening(self.port)
+        return [
+            pid
+            for pid in self.process_ids()
+            if pid not in parents and any(_holds(pid, f"socket:[{inode}]") for inode in listening)
+        ]
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the process that was started, as an operator sends it."""
+        self._process.send_signal(number)
+
+    def wait_for_end(self, seconds: float) -> int:
+        """The exit status; fails if the registry runs on for longer."""
+        return self._process.wait(seconds)
+
+    def descriptors(self) -> dict[int, int]:
+        """How many files, sockets and pipes each worker has open."""
+        return {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in self.worker_ids()}
+
     def memory(self) -> dict[int, int]:
         """Bytes that belong to each process alone: resident, less the pages of files and shared memory."""
         found = {}
-        for pid in [self._process.pid, *self.child_ids()]:
+        for pid in self.process_ids():
             with contextlib.suppress(OSError):
                 _, resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[:3]
                 found[pid] = (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
@@ -87,20 +110,53 @@ class Node(Registry):
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[1].endswith(f":{self.port:04X}") and fields[2].endswith(f":{port:04X}"):
-                holders = [pid for pid in self.child_ids() if _holds(pid, f"socket:[{fields[9]}]")]
+                holders = [pid for pid in self.worker_ids() if _holds(pid, f"socket:[{fields[9]}]")]
                 return holders[0] if holders else None
         return None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started."""
+        return self._process.pid
 
     @property
     def port(self) -> int:
         return int(self.host.rpartition(":")[2])
 
 
+@contextlib.contextmanager
+def one_connection_to_each_worker(node: Node) -> Iterator[Callable[[], Wire]]:
+    """Gives the connections in turn."""
+    opened: list[Wire] = []
+    by_worker: dict[int, Wire] = {}
+
+    def connect() -> bool:
+        wire = Wire(node.host)
+        opened.append(wire)
+        wire.exchange("GET", "/v2/").expect(200)
+        worker = eventually(lambda: node.worker_of(wire.socket), "a worker has accepted")
+        by_worker.setdefault(worker, wire)
+        return len(by_worker) == node.workers
+
+    try:
+        eventually(connect, "every worker has a connection")
+        turns = itertools.cycle(by_worker.values())
+        yield lambda: next(turns)
+    finally:
+        for wire in opened:
+            wire.socket.close()
+
+
 class StartNode(Protocol):
-    """Starts a Lading. `root` is its storage directory (default: a new one)."""
+    """Starts a Lading. `root` is its storage directory (default: a new one); `serving` is more than `workers`."""
 
     def __call__(
-        self, *, workers: int = 1, root: Path | None = None, extra: Mapping[str, Any] | None = None
+        self,
+        *,
+        workers: int = 1,
+        root: Path | None = None,
+        extra: Mapping[str, Any] | None = None,
+        serving: Serving | None = None,
     ) -> Node: ...
 
 
@@ -108,9 +164,15 @@ class StartNode(Protocol):
 def nodes(folder: Path) -> Iterator[StartNode]:
     started: list[Node] = []
 
-    def start(*, workers: int = 1, root: Path | None = None, extra: Mapping[str, Any] | None = None) -> Node:
+    def start(
+        *,
+        workers: int = 1,
+        root: Path | None = None,
+        extra: Mapping[str, Any] | None = None,
+        serving: Serving | None = None,
+    ) -> Node:
         place = folder / f"node-{len(started)}"
-        node = Node(place, root or place / "data", workers, extra)
+        node = Node(place, root or place / "data", serving or Serving(f"{workers}-workers", workers), extra)
         started.append(node)
         node.wait_until_ready()
         return node
@@ -139,6 +201,13 @@ def _processes() -> dict[int, _Process]:
                 if state not in {"Z", "X"}:
                     found[int(entry)] = _Process(int(parent), int(group))
     return found
+
+
+def _listening(port: int) -> list[str]:
+    """The inodes of the sockets that listen on a port of 127.0.0.1."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    table = [line.split() for line in lines]
+    return [fields[9] for fields in table if fields[1].endswith(f":{port:04X}") and fields[3] == "0A"]
 
 
 def _holds(pid: int, what: str) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import re
 import threading
 from collections import Counter
@@ -13,21 +11,23 @@ from typing import TypeVar
 
 import pytest
 from tests.faults import directory
-from tests.faults.node import MIB, Node, StartNode, eventually, nodes
-from tests.faults.wire import Wire
+from tests.faults.node import MIB, Node, StartNode, nodes, one_connection_to_each_worker
 from tests.servers import content
 from tests.servers.client import Answer, with_query
+from tests.servers.serving import FOUR_WORKERS, HTTP2_OVER_TLS, ONE_WORKER
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 T = TypeVar("T")
 
 
-@pytest.fixture(scope="module", params=[1, 4], ids=lambda count: f"{count}-workers")
+@pytest.fixture(
+    scope="module", params=[ONE_WORKER, FOUR_WORKERS, HTTP2_OVER_TLS], ids=lambda serving: serving.name
+)
 def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """One for all tests of a kind: each has a repository of its own."""
     with nodes(tmp_path_factory.mktemp("concurrency")) as start:
-        yield start(workers=request.param)
+        yield start(serving=request.param)
 
 
 @pytest.fixture
@@ -186,46 +186,12 @@ def test_every_request_of_a_session_goes_to_another_process(start_node: StartNod
     node, repository = start_node(workers=3), "team/app"
     pieces = [content.noise(f"piece {number}", size) for number, size in enumerate([70_000, 1, 4097, 2 * MIB])]
     with one_connection_to_each_worker(node) as turns:
-        start = turns().head_and_body("POST", f"/v2/{repository}/blobs/uploads/", b"")
+        start = turns().exchange("POST", f"/v2/{repository}/blobs/uploads/")
         location = start.expect(202).location
         for piece in pieces:
-            location = turns().head_and_body("PATCH", location, piece).expect(202).location
+            location = turns().exchange("PATCH", location, piece).expect(202).location
         data = b"".join(pieces)
         digest = content.digest_of(data)
-        turns().head_and_body("PUT", with_query(location, digest=digest), b"").expect(201)
+        turns().exchange("PUT", with_query(location, digest=digest), b"").expect(201)
         for _ in range(3):
-            assert turns().head_and_body("GET", f"/v2/{repository}/blobs/{digest}", b"").body == data
-
-
-class Kept(Wire):
-    """A connection that stays open, and so with its worker."""
-
-    def head_and_body(self, method: str, target: str, body: bytes) -> Answer:
-        self.head(method, target, {"Content-Length": str(len(body))})
-        self.send(body)
-        answer = self.answer(method)
-        assert answer is not None, "the connection was closed"
-        return answer
-
-
-@contextlib.contextmanager
-def one_connection_to_each_worker(node: Node) -> Iterator[Callable[[], Kept]]:
-    """Gives the connections in turn."""
-    opened: list[Kept] = []
-    by_worker: dict[int, Kept] = {}
-
-    def connect() -> bool:
-        wire = Kept(node.host)
-        opened.append(wire)
-        wire.head_and_body("GET", "/v2/", b"").expect(200)
-        worker = eventually(lambda: node.worker_of(wire.socket), "a worker has accepted")
-        by_worker.setdefault(worker, wire)
-        return len(by_worker) == node.workers
-
-    try:
-        eventually(connect, "every worker has a connection")
-        turns = itertools.cycle(by_worker.values())
-        yield lambda: next(turns)
-    finally:
-        for wire in opened:
-            wire.socket.close()
+            assert turns().exchange("GET", f"/v2/{repository}/blobs/{digest}", b"").body == data

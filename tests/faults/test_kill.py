@@ -16,6 +16,7 @@ from tests.faults import directory
 from tests.faults.ledger import Ledger, check
 from tests.faults.node import Node, StartNode, eventually
 from tests.faults.workload import Workload
+from tests.servers.serving import FOUR_WORKERS, HTTP2_OVER_TLS, Serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -62,10 +63,15 @@ class Clients:
             raise self.failures[0]
 
 
-def test_killed_again_and_again(start_node: StartNode, memory_path: Path, full: bool) -> None:
-    node = start_node(workers=2, root=memory_path / "data")
+@pytest.mark.parametrize(
+    ("serving", "rounds"), [(FOUR_WORKERS, 20), (HTTP2_OVER_TLS, 5)], ids=["four-workers", "tls-h2"]
+)
+def test_killed_again_and_again(
+    start_node: StartNode, memory_path: Path, full: bool, serving: Serving, rounds: int
+) -> None:
+    node = start_node(serving=serving, root=memory_path / "data")
     rng = random.Random(2)
-    for number in range(250 if full else 25):
+    for number in range(10 * rounds if full else rounds):
         ledger = Ledger()
         clients = Clients(node, ledger, number)
         enough = rng.randrange(1, 60)

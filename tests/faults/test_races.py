@@ -177,7 +177,7 @@ async def check_blob(registry: Registry, digest: Digest) -> None:
 
 
 async def sessions(storage: Interrupted) -> list[str]:
-    return [entry async for entry in storage.list(layout.uploads(NAME))]
+    return list(await storage.list(layout.uploads(NAME)))
 
 
 async def _body(data: bytes) -> AsyncIterator[bytes]:

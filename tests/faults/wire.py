@@ -52,6 +52,14 @@ class Wire:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
+    def exchange(self, method: str, target: str, body: bytes = b"") -> Answer:
+        """One request and its answer, on a connection that stays open, and so with its worker."""
+        self.head(method, target, {"Content-Length": str(len(body))})
+        self.send(body)
+        answer = self.answer(method)
+        assert answer is not None, "the connection was closed"
+        return answer
+
     def answer(self, method: str = "GET") -> Answer | None:
         """The next answer, or None if the connection is closed without one."""
         response = http.client.HTTPResponse(self.socket, method=method)

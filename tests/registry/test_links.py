@@ -161,7 +161,7 @@ async def test_pushes_and_deletes_of_one_tag_at_once(registry: Registry) -> None
         await registry.tags.delete(NAME, Tag("v1"))
 
     async def put() -> None:
-        await registry.tags.put(NAME, Tag("v1"), NAME_OF_IMAGE)
+        await push(registry, IMAGE, "v1")
 
     outcomes = await asyncio.gather(*(action() for action in [put, delete] * 20), return_exceptions=True)
     assert all(outcome is None or isinstance(outcome, RegistryError) for outcome in outcomes), outcomes
@@ -190,12 +190,6 @@ async def test_the_order_of_a_delete(registry: Registry, watched: Watched) -> No
     deleted = watched.keys("delete")
     assert deleted[-1] == revision_key("app", NAME_OF_IMAGE)
     assert {tag_key("app", "v1"), tag_key("app", "v2")} <= set(deleted[:-1])
-
-
-@pytest.mark.usefixtures("filled")
-async def test_content_that_is_there_is_not_written_again(registry: Registry, watched: Watched) -> None:
-    await push(registry, IMAGE)
-    assert blob_key(NAME_OF_IMAGE) not in watched.keys("put")
 
 
 @pytest.mark.usefixtures("filled")

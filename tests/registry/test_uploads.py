@@ -24,6 +24,7 @@ from lading.registry.uploads import Chunk
 from lading.storage.memory import MemoryStorage
 
 NAME = RepositoryName("app")
+SIZE = uploads.STATE_BYTES
 needs_states = pytest.mark.skipif(not hashing.RESUMABLE, reason="this Python's libcrypto cannot be reached")
 
 
@@ -49,27 +50,51 @@ async def test_a_session_on_disk(registry: Registry, storage: Storage) -> None:
 
 @needs_states
 async def test_the_state_beside_the_data_is_the_originals(registry: Registry, storage: Storage) -> None:
-    data = b"x" * 100
+    size = uploads.STATE_BYTES + 36
+    data = b"x" * size
     upload = await registry.uploads.append(await registry.uploads.start(NAME), body(data))
-    state = await storage.get(session_key("app", upload.id, "hashstates/sha256/100"))
+    state = await storage.get(session_key("app", upload.id, f"hashstates/sha256/{size}"))
     assert len(state) == 108
     assert state[:4] == b"sha\x03"
-    assert int.from_bytes(state[-8:], "big") == 100
+    assert int.from_bytes(state[-8:], "big") == size
     assert state[36:72] == b"x" * 36, "the block that is not full"
 
 
 @needs_states
 async def test_another_process_takes_the_state_and_reads_no_data(watched: Watched) -> None:
     first, second = Registry.over(watched), Registry.over(watched)
-    upload = await first.uploads.append(await first.uploads.start(NAME), body(b"x" * 100_000))
-    upload = await second.uploads.append(upload, body(b"y" * 100_000))
+    upload = await first.uploads.append(await first.uploads.start(NAME), body(b"x" * SIZE))
+    upload = await second.uploads.append(upload, body(b"y" * SIZE))
     watched.calls.clear()
-    name = Digest(digest(b"x" * 100_000 + b"y" * 100_000 + b"z"))
+    name = Digest(digest(b"x" * SIZE + b"y" * SIZE + b"z"))
     await first.uploads.finish(upload, body(b"z"), name)
     data = session_key("app", upload.id, "data")
     assert data not in watched.keys("open", "get")
-    assert session_key("app", upload.id, "hashstates/sha256/200000") in watched.keys("get")
-    assert (await first.blobs.size(NAME, name)) == 200_001
+    assert session_key("app", upload.id, f"hashstates/sha256/{2 * SIZE}") in watched.keys("get")
+    assert (await first.blobs.size(NAME, name)) == 2 * SIZE + 1
+
+
+async def test_what_a_slow_client_has_sent_is_stored(
+    registry: Registry, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits neither for a full batch nor for the client: many of them would take much memory."""
+    monkeypatch.setattr(uploads, "BATCH_SECONDS", 0.01)
+    upload = await registry.uploads.start(NAME)
+    data = session_key("app", upload.id, "data")
+    seen = []
+
+    async def slow() -> AsyncIterator[bytes]:
+        for size in (300_000, 5, 70_000):
+            yield b"x" * size
+            expected = sum(seen) + size
+            async with asyncio.timeout(10):
+                while (await storage.stat(data)).size < expected:
+                    await asyncio.sleep(0.001)
+            seen.append(size)
+
+    upload = await registry.uploads.append(upload, Chunk(slow()))
+    assert (seen, upload.offset) == ([300_000, 5, 70_000], 370_005)
+    await registry.uploads.finish(upload, body(b"y"), Digest(digest(b"x" * 370_005 + b"y")))
 
 
 async def test_the_same_process_reads_nothing(registry: Registry, watched: Watched) -> None:
@@ -86,14 +111,14 @@ async def test_without_a_good_state_the_data_is_read_once(
     watched: Watched, storage: Storage, damage: bytes | None
 ) -> None:
     first, second = Registry.over(watched), Registry.over(watched)
-    upload = await first.uploads.append(await first.uploads.start(NAME), body(b"x" * 1000))
-    state = session_key("app", upload.id, "hashstates/sha256/1000")
+    upload = await first.uploads.append(await first.uploads.start(NAME), body(b"x" * SIZE))
+    state = session_key("app", upload.id, f"hashstates/sha256/{SIZE}")
     if damage is not None:
         await storage.put(state, damage)
     elif hashing.RESUMABLE:
         await storage.delete(state)
     watched.calls.clear()
-    await second.uploads.finish(upload, body(b"y"), Digest(digest(b"x" * 1000 + b"y")))
+    await second.uploads.finish(upload, body(b"y"), Digest(digest(b"x" * SIZE + b"y")))
     assert watched.keys("open") == [session_key("app", upload.id, "data")]
 
 
@@ -101,13 +126,13 @@ async def test_without_a_good_state_the_data_is_read_once(
 async def test_a_state_that_fits_but_lies_is_not_believed_to_the_end(watched: Watched, storage: Storage) -> None:
     """A well-formed state of other bytes must not let wrong content through under a good name."""
     first, second = Registry.over(watched), Registry.over(watched)
-    other = await first.uploads.append(await first.uploads.start(NAME), body(b"o" * 64))
-    upload = await first.uploads.append(await first.uploads.start(NAME), body(b"x" * 64))
-    lie = await storage.get(session_key("app", other.id, "hashstates/sha256/64"))
-    await storage.put(session_key("app", upload.id, "hashstates/sha256/64"), lie)
+    other = await first.uploads.append(await first.uploads.start(NAME), body(b"o" * SIZE))
+    upload = await first.uploads.append(await first.uploads.start(NAME), body(b"x" * SIZE))
+    lie = await storage.get(session_key("app", other.id, f"hashstates/sha256/{SIZE}"))
+    await storage.put(session_key("app", upload.id, f"hashstates/sha256/{SIZE}"), lie)
     with pytest.raises(RegistryError):
-        await second.uploads.finish(upload, body(), Digest(digest(b"x" * 64)))
-    assert blob_key(digest(b"x" * 64)) not in await dump(storage)
+        await second.uploads.finish(upload, body(), Digest(digest(b"x" * SIZE)))
+    assert blob_key(digest(b"x" * SIZE)) not in await dump(storage)
 
 
 @pytest.mark.parametrize("algorithm", ["sha384", "sha512"])

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import re
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
@@ -55,8 +56,15 @@ class Answer:
 class Client:
     """The registry API, one method for each thing a test does with it."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, tls: ssl.SSLContext | None = None) -> None:
         self.host = host
+        self._tls = tls
+
+    def connect(self, seconds: float = REQUEST_SECONDS) -> http.client.HTTPConnection:
+        """To a registry that may take `seconds` for each of its answers."""
+        if self._tls is not None:
+            return http.client.HTTPSConnection(self.host, timeout=seconds, context=self._tls)
+        return http.client.HTTPConnection(self.host, timeout=seconds)
 
     def request(
         self,
@@ -66,9 +74,9 @@ class Client:
         body: bytes | Iterable[bytes] | None = None,
     ) -> Answer:
         """`target` goes out as it is. A body of several pieces is sent with chunked transfer encoding."""
-        connection = http.client.HTTPConnection(self.host, timeout=REQUEST_SECONDS)
+        connection = self.connect()
         try:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
                 connection.request(method, target, body=body, headers=dict(headers or {}))
             if connection.sock is None:
                 raise ConnectionResetError("the server was gone before it could be asked")

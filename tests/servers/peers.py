@@ -7,10 +7,14 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 RUN_SECONDS = 90.0
+
+_PLAIN_HTTP = {"--plain-http", "--to-plain-http", "--from-plain-http", "--allow-http-registry"}
+"""Options of several clients, that no registry with a certificate needs."""
 
 _FROM_DEBIAN = {"skopeo", "podman", "buildah", "umoci"}
 
@@ -20,10 +24,21 @@ def executable(name: str) -> str:
 
     What Go built is looked for in its own folder alone: `registry` on the PATH may well be Lading.
     """
-    built = Path(os.environ.get("LADING_PEERS", Path.home() / ".cache/lading/peers")) / "bin"
-    found = shutil.which(name, path=None if name in _FROM_DEBIAN else str(built))
-    if found is not None:
-        return found
+    found = shutil.which(name, path=None if name in _FROM_DEBIAN else str(_peers() / "bin"))
+    return found if found is not None else _missing(name)
+
+
+def debian_root() -> Path:
+    """A tar archive of a small Debian; skips or fails as `executable` does."""
+    found = sorted(_peers().glob("debian-*.tar"))
+    return found[-1] if found else _missing("debian-root")
+
+
+def _peers() -> Path:
+    return Path(os.environ.get("LADING_PEERS", Path.home() / ".cache/lading/peers"))
+
+
+def _missing(name: str) -> NoReturn:
     reason = f"{name} is not installed: run tests/peers.sh"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
@@ -33,17 +48,20 @@ def executable(name: str) -> str:
 class Peer:
     """A client program. Nothing of the user's own configuration reaches it, and nothing of it stays behind."""
 
-    def __init__(self, path: str, home: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, path: str, home: Path, authority: Path | None = None) -> None:
+        """With an `authority` it trusts what that has signed, and options for plain HTTP are left out."""
         home.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._encrypted = authority is not None
         self._environment = {
             "PATH": f"{Path(path).parent}:{os.environ.get('PATH', os.defpath)}",
             "HOME": str(home),
             "TMPDIR": str(home),
             "XDG_RUNTIME_DIR": str(home),
             "LANG": "C.UTF-8",
-            **(environment or {}),
         }
+        if authority is not None:
+            self._environment["SSL_CERT_FILE"] = str(authority)
 
     def __call__(
         self,
@@ -85,8 +103,9 @@ class Peer:
         given: str | None,
         environment: Mapping[str, str] | None,
     ) -> subprocess.CompletedProcess[str]:
+        left_out = _PLAIN_HTTP if self._encrypted else set()
         return subprocess.run(
-            [self._path, *map(str, arguments)],
+            [self._path, *(str(each) for each in arguments if each not in left_out)],
             cwd=folder,
             input=given,
             stdin=subprocess.DEVNULL if given is None else None,

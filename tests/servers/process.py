@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
+from tests.servers.certificate import certificate
 from tests.servers.client import Client
 from tests.servers.peers import executable
+from tests.servers.serving import DEFAULT, Serving
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -37,19 +39,20 @@ class Program:
 
     name: str
     executable: str
+    serving: Serving = DEFAULT
 
     def serve(self, config: Path) -> list[str]:
-        return [self.executable, "serve", str(config)]
+        return [self.executable, "serve", str(config), *self.serving.arguments()]
 
     def collect_garbage(self, config: Path) -> list[str]:
         return [self.executable, "garbage-collect", str(config)]
 
 
-def lading() -> Program:
+def lading(serving: Serving = DEFAULT) -> Program:
     """LADING_TESTS_AGAINST=distribution puts the original in its place: so the tests themselves can be tested."""
     if os.environ.get("LADING_TESTS_AGAINST") == "distribution":
         return distribution()
-    return Program("lading", str(Path(sys.executable).with_name("lading")))
+    return Program("lading", str(Path(sys.executable).with_name("lading")), serving)
 
 
 def distribution() -> Program:
@@ -101,10 +104,12 @@ class Registry:
         self.root = root
         self._port = _reserve_port()
         self.host = f"127.0.0.1:{self._port.getsockname()[1]}"
-        self.client = Client(self.host)
+        self.serving = program.serving
+        self.client = Client(self.host, certificate().trusting() if self.serving.tls else None)
         self.config = folder / f"{program.name}.yml"
         self.log = folder / f"{program.name}.log"
-        settings = _merge(configuration(root, extra), {"http": {"addr": self.host}})
+        settings = _merge(configuration(root, extra), self.serving.settings())
+        settings = _merge(settings, {"http": {"addr": self.host}})
         self._base = settings["http"].get("prefix", "/") + "v2/"
         self.config.write_text(yaml.safe_dump(settings, sort_keys=False))
         self._process = self._spawn()

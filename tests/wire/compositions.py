@@ -31,6 +31,7 @@ class Composition:
     prefix: str = ""
     relative: bool = False
     host: str = ""
+    tls: bool = False
     rules: Rules | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -50,7 +51,7 @@ class Composition:
         """What stands before `v2/` in Location headers."""
         if self.host:
             return self.host
-        return f"{self.prefix}/" if self.relative else f"http://{HOST}{self.prefix}/"
+        return f"{self.prefix}/" if self.relative else f"http{'s' if self.tls else ''}://{HOST}{self.prefix}/"
 
     def open(self, storage: Storage) -> Application:
         return Application(
@@ -124,7 +125,7 @@ async def dump(storage: Storage, key: str = "/docker") -> dict[str, bytes]:
 
 async def _walk(storage: Storage, key: str) -> AsyncIterator[str]:
     try:
-        names = [name async for name in storage.list(key)]
+        names = await storage.list(key)
     except PathNotFoundError:
         return
     for name in names:

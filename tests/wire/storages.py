@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from lading.registry.ports import Reader, Stat, Storage, Writer
+from lading.registry.ports import Objects, PathNotFoundError, Reader, Stat, Steps, Storage, Writer
+
+T = TypeVar("T")
 
 _KEY = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
 ROOT = "/docker/registry/v2/"
@@ -52,6 +56,12 @@ class Watched:
         self._note("put", key)
         await self.inner.put(key, data, durable=durable)
 
+    async def put_all(self, *stages: Objects) -> None:
+        for objects in stages:
+            for key, data in objects.items():
+                self._note("put", key)
+                await self.inner.put_all({key: data})
+
     async def open(self, key: str, offset: int = 0) -> Reader:
         self._note("open", key)
         return await self.inner.open(key, offset)
@@ -69,10 +79,25 @@ class Watched:
         self._note("delete", key)
         await self.inner.delete(key)
 
-    async def list(self, key: str, *, after: str = "") -> AsyncIterator[str]:
+    async def list(
+        self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
+    ) -> Sequence[str]:
         self._note("list", key)
-        async for name in self.inner.list(key, after=after):
-            yield name
+        return await self.inner.list(key, after=after, limit=limit, holding=holding)
+
+    async def explore(self, steps: Steps[T]) -> T:
+        return await self.inner.explore(self._noting(steps))
+
+    def _noting(self, steps: Steps[T]) -> Steps[T]:
+        try:
+            keys = next(steps)
+            while True:
+                for key in keys:
+                    self._note("list", key)
+                keys = steps.send((yield keys))
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
     def hold(self, key: str, *, shared: bool) -> AbstractAsyncContextManager[None]:
         self._note("hold", key)
@@ -93,16 +118,22 @@ class WatchedWriter:
     def size(self) -> int:
         return self._inner.size
 
-    async def write(self, chunks: Sequence[bytes]) -> None:
+    async def write(self, chunks: Sequence[bytes], also: Callable[[bytes], None] | None = None) -> None:
         self._storage._note("write", self._key)
-        await self._inner.write(chunks)
+        await self._inner.write(chunks, also)
 
     async def close(self) -> None:
         await self._inner.close()
 
-    async def commit(self, target: str | None = None) -> None:
+    async def commit(
+        self, target: str | None = None, then: Objects | None = None, remove: str | None = None
+    ) -> None:
         self._storage._note("commit", target or self._key)
         await self._inner.commit(target)
+        await self._storage.put_all(then or {})
+        if remove is not None:
+            with contextlib.suppress(PathNotFoundError):
+                await self._storage.delete(remove)
 
     async def cancel(self) -> None:
         await self._inner.cancel()

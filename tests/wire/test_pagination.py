@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.wire.asgi import Client
 from tests.wire.compositions import FILESYSTEM, MEMORY, Composition, world
 from tests.wire.conftest import OpenWorld
-from tests.wire.content import Directory
+from tests.wire.content import ROOT, Directory, digest
 from tests.wire.fuzzing import FACTOR, NOWHERE, thorough
 from tests.wire.test_referrers import next_page
 from tests.wire.world import OCI_IMAGE, REPOSITORIES, WORLD
@@ -121,6 +121,68 @@ async def test_what_is_deleted_between_two_pages_is_not_missed_by_others(
             (await place.client.delete(f"/v2/a/manifests/{tag}")).expect(202)
         target = next_page(answer.header("link"))
     assert seen == sorted(tags)
+
+
+@BOTH
+@pytest.mark.parametrize("seed", range(5))
+async def test_tags_that_come_and_go_do_not_disturb_the_others(
+    open_world: OpenWorld, composition: Composition, seed: int
+) -> None:
+    rng = random.Random(seed)
+    tags = [f"t{number:02}" for number in range(40)]
+    kept = set(tags[::3])
+    present = set(kept)
+    directory = Directory()
+    directory.manifest("a", OCI_IMAGE, *kept)
+    place = await open_world(composition, directory.files)
+    seen: list[str] = []
+    target: str | None = "/v2/a/tags/list?n=3"
+    while target is not None:
+        answer = (await place.client.get(target)).expect(200)
+        page = answer.json()["tags"]
+        assert page == sorted(tag for tag in present if not seen or tag > seen[-1])[:3]
+        seen += page
+        for tag in rng.sample([tag for tag in tags if tag not in kept], 4):
+            if tag in present:
+                (await place.writer.delete(f"/v2/a/manifests/{tag}")).expect(202)
+            else:
+                link = f"{ROOT}/repositories/a/_manifests/tags/{tag}/current/link"
+                await place.storage.put(link, digest(OCI_IMAGE).encode())
+            present ^= {tag}
+            everything = (await place.client.get("/v2/a/tags/list")).json()["tags"]
+            assert everything == sorted(present)
+        target = next_page(answer.header("link"))
+    assert kept <= set(seen)
+    assert len(seen) == len(set(seen))
+
+
+@BOTH
+async def test_a_tag_without_a_link_is_none(open_world: OpenWorld, composition: Composition) -> None:
+    """A crash within a delete leaves such a directory; a page is filled up behind it."""
+    directory = Directory()
+    directory.manifest("a", OCI_IMAGE, "t1", "t2", "t3", "t4")
+    place = await open_world(composition, directory.files)
+    target = "/v2/a/tags/list?n=2"
+    assert (await place.client.get(target)).json()["tags"] == ["t1", "t2"]
+    for number in (1, 3):
+        await place.storage.delete(f"{ROOT}/repositories/a/_manifests/tags/t{number}/current/link")
+    answer = await place.client.get(target)
+    assert answer.json()["tags"] == ["t2", "t4"]
+    assert answer.header("link") == '</v2/a/tags/list?last=t4&n=2>; rel="next"'
+
+
+@BOTH
+async def test_repositories_come_and_go(open_world: OpenWorld, composition: Composition) -> None:
+    place = await open_world(composition, WORLD.files)
+    for name, where in [("a/b/c", 4), ("zz", None), ("0", 0)]:
+        key = f"{ROOT}/repositories/{name}/_manifests/revisions/sha256/0/link"
+        await place.storage.put(key, b"")
+        catalog = (await place.client.get("/v2/_catalog")).json()["repositories"]
+        expected = [*REPOSITORIES]
+        expected.insert(len(expected) if where is None else where, name)
+        assert catalog == expected
+        await place.storage.delete(f"{ROOT}/repositories/{name}")
+        assert (await place.client.get("/v2/_catalog")).json()["repositories"] == REPOSITORIES
 
 
 @pytest.mark.parametrize("name", ["lost+found", "a b", "Ümlaut", "a.tmp", "@eaDir", "x" * 255])

@@ -77,7 +77,11 @@ async def _world(
 async def test_row(
     row: Row, composition: Composition, shared: dict[Composition, World], directories: Iterator[Path]
 ) -> None:
-    place = await _world(row, composition, shared, directories)
+    await check_row(row, composition, await _world(row, composition, shared, directories))
+
+
+async def check_row(row: Row, composition: Composition, place: World) -> None:
+    """The answer is the row's, and so is what it leaves behind."""
     row = forbidden(row, composition) or row
     sessions = await Sessions.prepare(place) if "$" in row.target else None
     before = await _settled(place.storage) if row.kind != "any" and "$" in row.target else None

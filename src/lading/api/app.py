@@ -9,7 +9,7 @@ from typing import Protocol
 
 from lading.api import blobs, catalog, manifests, referrers, response, routes, tags, uploads
 from lading.api.authorize import authorize
-from lading.api.request import Receive, Request, Scope, Send
+from lading.api.request import Receive, Request, Scope, Send, current
 from lading.api.response import Header, Response, load, send_response
 from lading.api.routes import Endpoint, Moved, Route
 from lading.api.service import Service
@@ -57,39 +57,64 @@ class AccessLog(Protocol):
         ...
 
 
+class Meter(Protocol):
+    def begun(self, request: Request, handler: str) -> None:
+        """The request is for an endpoint; `answered` follows."""
+        ...
+
+    def answered(self, request: Request, status: int, sent: int) -> None:
+        """It is over, with so many bytes sent; also called for requests that were for no endpoint."""
+        ...
+
+
 class Application:
-    def __init__(self, service: Service, access_log: AccessLog | None = None) -> None:
+    def __init__(self, service: Service, access_log: AccessLog | None = None, meter: Meter | None = None) -> None:
         self._service = service
         self._access_log = access_log
+        self._meter = meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"cannot serve {scope['type']}")
         started = time.time()
         request = Request(scope, receive)
-        answer = await self.answer(request)
-        sent = 0
+        current.set(request)
+        status, sent = errors.CLIENT_CLOSED.status, 0
         try:
+            answer = await self.answer(request)
+            status = answer.status
             sent = await send_response(request, answer, send)
         finally:
             if self._access_log is not None:
-                self._access_log.write(request, answer.status, sent, started)
+                self._access_log.write(request, status, sent, started)
+            if self._meter is not None:
+                self._meter.answered(request, status, sent)
+        if log.isEnabledFor(logging.DEBUG) and request.route is not None:
+            _log_end(answer, sent, time.time() - started)
 
     async def answer(self, request: Request) -> Response:
+        if self._service.gate.closed:
+            return response.error(errors.UNAVAILABLE(detail="health check failed: please see /debug/health"))
         if request.path == "/":
             return Response(200, [(b"cache-control", b"no-cache")])
-        if (page := self._service.pages.get(request.path)) is not None:
+        service = self._service
+        if (page := service.pages.get(request.path)) is not None:
             return await page(request)
-        route = routes.match(request.path, self._service.prefix)
+        route = routes.match(request.path, service.prefix)
         if isinstance(route, Moved):
             query = f"?{request.query}" if request.query else ""
             location = f"{quote_path(route.path)}{query}"
             return Response(301, [(b"location", location.encode("latin-1", "replace")), API_VERSION])
         if route is None:
             return response.plain(404, "404 page not found", [API_VERSION])
-        refusal = await authorize(self._service.authorizer, request, route)
+        request.route = route
+        if self._meter is not None:
+            self._meter.begun(request, route.endpoint.value)
+        refusal = None
+        if service.authorizer is not None:
+            refusal = await authorize(service.authorizer, request, route)
         answer = refusal or await self._dispatch(request, route)
-        configured = [header for header in self._service.headers if header not in answer.headers]
+        configured = [header for header in service.headers if header not in answer.headers]
         answer.headers += [API_VERSION, *configured]
         return answer
 
@@ -97,14 +122,15 @@ class Application:
         if route.endpoint is Endpoint.BASE:
             return Response(200, [(b"content-type", b"application/json")], b"{}")
         handlers = HANDLERS[route.endpoint]
-        allowed = handlers.keys() & _READS if self._service.read_only else handlers.keys()
-        if request.method not in allowed:
+        handler = handlers.get(request.method)
+        if handler is None or (self._service.read_only and request.method not in _READS):
+            allowed = handlers.keys() & _READS if self._service.read_only else handlers.keys()
             allow = (b"allow", ", ".join(sorted(allowed)).encode("ascii"))
             if request.method == "OPTIONS":
                 return Response(200, [allow])
             return response.plain(405, "Method not allowed", [allow])
         try:
-            return await load(request, await handlers[request.method](self._service, request, route))
+            return await load(await handler(self._service, request, route))
         except RegistryError as refusal:
             return response.error(refusal)
         except StorageFullError as failure:
@@ -114,5 +140,25 @@ class Application:
             log.error("%s %s: %s", request.method, request.path, failure)
             return response.error(errors.UNKNOWN(detail="the storage failed; the registry's log tells how"))
         except Exception:
-            log.exception("%s %s failed", request.method, request.path)
+            log.critical("%s %s failed", request.method, request.path, exc_info=True)
             return response.error(errors.UNKNOWN())
+
+
+def _log_end(answer: Response, sent: int, seconds: float) -> None:
+    kind = dict(answer.headers).get(b"content-type", b"").decode("latin-1")
+    fields = {
+        "http.response.status": answer.status,
+        "http.response.written": sent,
+        "http.response.duration": f"{seconds * 1000:.6g}ms",
+        **({"http.response.contenttype": kind} if kind else {}),
+    }
+    if answer.refusal is None:
+        log.debug("response completed", extra={"fields": fields})
+        return
+    for entry in answer.refusal.entries:
+        told = {
+            "err.code": entry.code.code.lower().replace("_", " "),
+            "err.message": entry.message or entry.code.message,
+            **({} if entry.detail is None else {"err.detail": entry.detail}),
+        }
+        log.debug("response completed with error", extra={"fields": fields | told})

@@ -6,14 +6,13 @@ import secrets
 
 from lading.api import conditional, response
 from lading.api.request import Request
-from lading.api.response import Content, Header, Response
+from lading.api.response import Content, Header, Parts, Response
 from lading.api.routes import Route
 from lading.api.service import Service
 from lading.oci import errors, media
 from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName, parse_digest
 from lading.oci.ranges import RangeSyntaxError, Span, UnsatisfiableRangeError, parse_range
-from lading.registry.ports import Reader
 
 _IMMUTABLE = (b"cache-control", b"max-age=31536000")
 _OCTETS = (b"content-type", media.OCTET_STREAM.encode())
@@ -21,14 +20,18 @@ _RANGES = (b"accept-ranges", b"bytes")
 
 
 async def get(service: Service, request: Request, route: Route) -> Response:
-    """GET and HEAD alike. The data is opened before anything is answered."""
+    """GET and HEAD alike, but HEAD opens nothing. The data is opened before anything is answered."""
     name, digest = RepositoryName.parse(route.name), parse_digest(route.item)
     blobs = service.registry.blobs
-    if service.redirects and (location := await blobs.redirect(name, digest, request.method)):
+    if service.redirects and blobs.redirects and (location := await blobs.redirect(name, digest, request.method)):
         return Response(307, [(b"location", location.encode("latin-1")), _OCTETS])
+    if request.method == "HEAD":
+        return _answer(request, digest, await blobs.size(name, digest))
     reader = await blobs.open(name, digest)
-    answer = _answer(request, digest, reader)
-    if not isinstance(answer.body, Content):
+    answer = _answer(request, digest, reader.size)
+    if isinstance(answer.body, Parts):
+        answer.body = Content(reader, answer.body)
+    else:
         await reader.close()
     return answer
 
@@ -40,7 +43,7 @@ async def delete(service: Service, _: Request, route: Route) -> Response:
     return Response(202)
 
 
-def _answer(request: Request, digest: Digest, reader: Reader) -> Response:
+def _answer(request: Request, digest: Digest, size: int) -> Response:
     tagged = [(b"docker-content-digest", digest.encode("ascii")), conditional.etag(digest), _IMMUTABLE]
     if conditional.precondition_failed(request, digest):
         return Response(412, tagged)
@@ -50,21 +53,20 @@ def _answer(request: Request, digest: Digest, reader: Reader) -> Response:
     header = request.header(b"range")
     if header is not None and conditional.range_applies(request, digest):
         try:
-            spans = parse_range(header, reader.size)
+            spans = parse_range(header, size)
         except RangeSyntaxError as error:
             return response.plain(416, str(error), [tagged[0]])
         except UnsatisfiableRangeError as error:
-            return response.plain(416, str(error), [tagged[0], _content_range(f"*/{reader.size}")])
+            return response.plain(416, str(error), [tagged[0], _content_range(f"*/{size}")])
     headers = [*tagged, _RANGES]
     if not spans:
-        whole = Content(reader, [Span(0, reader.size)], whole=True)
-        return Response(200, [_OCTETS, *headers], whole)
+        return Response(200, [_OCTETS, *headers], Parts([Span(0, size)], whole=True))
     if len(spans) == 1:
-        one = _content_range(_range_text(spans[0], reader.size))
-        return Response(206, [_OCTETS, *headers, one], Content(reader, [spans[0]], whole=False))
+        one = _content_range(_range_text(spans[0], size))
+        return Response(206, [_OCTETS, *headers, one], Parts([spans[0]], whole=False))
     boundary = secrets.token_hex(30)
     kind = (b"content-type", f"multipart/byteranges; boundary={boundary}".encode("ascii"))
-    return Response(206, [kind, *headers], Content(reader, _parts(spans, reader.size, boundary), whole=False))
+    return Response(206, [kind, *headers], Parts(_parts(spans, size, boundary), whole=False))
 
 
 def _parts(spans: list[Span], size: int, boundary: str) -> list[bytes | Span]:

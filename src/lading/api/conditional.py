@@ -17,7 +17,8 @@ def etag(digest: Digest) -> tuple[bytes, bytes]:
 
 def not_modified(request: Request, digest: Digest) -> bool:
     """If-None-Match: lists, weak tags and `*`; and, as old clients send it, the digest without quotes."""
-    return any(_matches(line, digest, weak=True) for line in request.header_lines(b"if-none-match"))
+    lines = request.header_lines(b"if-none-match")
+    return bool(lines) and any(_matches(line, digest, weak=True) for line in lines)
 
 
 def precondition_failed(request: Request, digest: Digest) -> bool:

@@ -105,5 +105,8 @@ def _accepts(request: Request, media_type: str) -> bool:
     lines = request.header_lines(b"accept")
     if not lines:
         return True
-    accepted = {item.partition(";")[0].strip() for line in lines for item in line.split(",")}
-    return not accepted.isdisjoint({media_type, "*/*", "application/*"})
+    for line in lines:
+        for item in line.split(","):
+            if item.partition(";")[0].strip() in {media_type, "*/*", "application/*"}:
+                return True
+    return False

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote_plus
 
+from lading.api.routes import Route
 from lading.oci import errors
 from lading.registry.access import ANYBODY, Identity
 
@@ -27,28 +29,45 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}", re.ASCII)
 
 
-class Request:
-    """Header names are lower case. Parameters are read from the query alone, never from a form body."""
+current: ContextVar[Request | None] = ContextVar("request", default=None)
+"""What is being served in this context, for lines of the log."""
 
-    __slots__ = ("_parameters", "_receive", "headers", "identity", "method", "path", "scope")
+
+class Request:
+    """Header names are lower case. Parameters are read from the query alone, never from a form body.
+
+    `received` counts the bytes of the body so far; `route` is where the path led; `identity` is who asks, once
+    that is known. `handler` and `begun` are the meter's, `id` is the log's.
+    """
+
+    __slots__ = (
+        *("_first", "_parameters", "_receive", "begun", "handler", "headers", "id", "identity", "method", "path"),
+        *("received", "route", "scope"),
+    )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._first = dict(self.headers[::-1])
         self._receive = receive
         self.identity: Identity = ANYBODY
         self._parameters: list[tuple[str, str]] | None = None
+        self.received = 0
+        self.route: Route | None = None
+        self.id = ""
+        self.handler = ""
+        self.begun = 0.0
 
     def header(self, name: bytes) -> str | None:
         """The first line of that name."""
-        for key, value in self.headers:
-            if key == name:
-                return value.decode("latin-1")
-        return None
+        value = self._first.get(name)
+        return None if value is None else value.decode("latin-1")
 
     def header_lines(self, name: bytes) -> list[str]:
+        if name not in self._first:
+            return []
         return [value.decode("latin-1") for key, value in self.headers if key == name]
 
     @property
@@ -90,6 +109,7 @@ class Request:
             if message["type"] == "http.disconnect":
                 raise errors.CLIENT_CLOSED()
             if data := message.get("body"):
+                self.received += len(data)
                 yield data
             if not message.get("more_body"):
                 return

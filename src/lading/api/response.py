@@ -22,29 +22,43 @@ PIECE_BYTES = 1024 * 1024
 INLINE_BYTES = 128 * 1024
 """Content up to this size is read and sent in one go: cheaper than opening the file a second time."""
 
+WHOLE = "lading.response.whole"
+"""Where a server has this extension of ASGI, an answer whose body is known is one message: that of the start, of
+this type, with a `body`."""
+
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 @dataclass(slots=True)
-class Content:
-    """Parts of one object, with text between them where there are several. Closed once sent."""
+class Parts:
+    """What is to be sent of an object, with text between where it is in pieces. HEAD sends the length alone."""
 
-    reader: Reader
     parts: list[bytes | Span]
     whole: bool
 
-    @property
-    def length(self) -> int:
+    def __len__(self) -> int:
         return sum(part.length if isinstance(part, Span) else len(part) for part in self.parts)
 
 
 @dataclass(slots=True)
+class Content:
+    """Parts of one object that is open. Closed once sent."""
+
+    reader: Reader
+    chosen: Parts
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+
+@dataclass(slots=True)
 class Response:
-    """`body` None sends no Content-Length, as 204 and 304 must not."""
+    """`body` None sends no Content-Length, as 204 and 304 must not. `refusal` is what it was rendered from."""
 
     status: int
     headers: list[Header] = field(default_factory=list)
-    body: bytes | Content | None = b""
+    body: bytes | Parts | Content | None = b""
+    refusal: RegistryError | None = None
 
 
 def json(status: int, document: object, headers: list[Header] | None = None) -> Response:
@@ -69,13 +83,15 @@ def error(refusal: RegistryError) -> Response:
         if entry.detail is not None:
             document["detail"] = entry.detail
         entries.append(document)
-    return json(refusal.status, {"errors": entries})
+    answer = json(refusal.status, {"errors": entries})
+    answer.refusal = refusal
+    return answer
 
 
-async def load(request: Request, response: Response) -> Response:
+async def load(response: Response) -> Response:
     """Read small content now, so that a failure still becomes an honest answer. Raises `StorageError`."""
     content = response.body
-    if not isinstance(content, Content) or request.method == "HEAD" or content.length > INLINE_BYTES:
+    if not isinstance(content, Content) or len(content) > INLINE_BYTES:
         return response
     try:
         response.body = await _gather(content)
@@ -87,32 +103,39 @@ async def load(request: Request, response: Response) -> Response:
 async def send_response(request: Request, response: Response, send: Send) -> int:
     """Returns the number of body bytes sent. Raises `StorageError` if the content breaks off."""
     body = response.body
-    try:
-        headers = response.headers
-        if body is not None:
-            length = len(body) if isinstance(body, bytes) else body.length
-            headers = [*headers, (b"content-length", b"%d" % length)]
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        if request.method == "HEAD" or body is None:
-            await send({"type": "http.response.body", "body": b""})
-            return 0
-        if isinstance(body, bytes):
-            await send({"type": "http.response.body", "body": body})
-            return len(body)
-        return await _send_content(request, body, send)
-    finally:
-        if isinstance(body, Content):
+    headers = response.headers
+    if body is not None:
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+    start = {"type": "http.response.start", "status": response.status, "headers": headers}
+    if isinstance(body, Content):
+        try:
+            await send(start)
+            return await _send_content(request, body, send)
+        finally:
             await body.reader.close()
+    sent = body if isinstance(body, bytes) and request.method != "HEAD" else b""
+    if WHOLE in (request.scope.get("extensions") or ()):
+        start["type"] = WHOLE
+        start["body"] = sent
+        await send(start)
+    else:
+        await send(start)
+        await send({"type": "http.response.body", "body": sent})
+    return len(sent)
 
 
 async def _gather(content: Content) -> bytes:
-    pieces = []
-    for part in content.parts:
-        if isinstance(part, Span):
-            pieces += [piece async for piece in _pieces(content.reader, part)]
-        else:
+    pieces: list[bytes] = []
+    for part in content.chosen.parts:
+        if isinstance(part, bytes):
             pieces.append(part)
-    return b"".join(pieces)
+            continue
+        content.reader.seek(part.start)
+        left = part.length
+        while left:
+            pieces.append(await _read(content.reader, left))
+            left -= len(pieces[-1])
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 async def _send_content(request: Request, content: Content, send: Send) -> int:
@@ -120,14 +143,14 @@ async def _send_content(request: Request, content: Content, send: Send) -> int:
     local = content.reader.path is not None
     if local and "http.response.zerocopysend" in extensions:
         return await _send_file(content, send)
-    if local and content.whole and "http.response.pathsend" in extensions:
+    if local and content.chosen.whole and "http.response.pathsend" in extensions:
         await send({"type": "http.response.pathsend", "path": content.reader.path})
-        return content.length
+        return len(content)
     # The server swallows what is sent to a client that has gone: without this the rest would be read in vain.
     gone = asyncio.ensure_future(request.disconnected())
     sent = 0
     try:
-        for part in content.parts:
+        for part in content.chosen.parts:
             if isinstance(part, bytes):
                 await send({"type": "http.response.body", "body": part, "more_body": True})
                 sent += len(part)
@@ -144,8 +167,9 @@ async def _send_content(request: Request, content: Content, send: Send) -> int:
 
 
 async def _send_file(content: Content, send: Send) -> int:
-    for number, part in enumerate(content.parts, 1):
-        more = number < len(content.parts)
+    parts = content.chosen.parts
+    for number, part in enumerate(parts, 1):
+        more = number < len(parts)
         if isinstance(part, Span):
             await send(
                 {
@@ -158,15 +182,20 @@ async def _send_file(content: Content, send: Send) -> int:
             )
         else:
             await send({"type": "http.response.body", "body": part, "more_body": more})
-    return content.length
+    return len(content)
 
 
 async def _pieces(reader: Reader, span: Span) -> AsyncIterator[bytes]:
     reader.seek(span.start)
     left = span.length
     while left:
-        piece = await reader.read(min(left, PIECE_BYTES))
-        if not piece:
-            raise StorageError("storage", "the content is shorter than it was")
+        piece = await _read(reader, min(left, PIECE_BYTES))
         left -= len(piece)
         yield piece
+
+
+async def _read(reader: Reader, limit: int) -> bytes:
+    piece = await reader.read(limit)
+    if not piece:
+        raise StorageError("storage", "the content is shorter than it was")
+    return piece

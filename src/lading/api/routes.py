@@ -6,10 +6,14 @@ Names are matched greedily: `/v2/a/manifests/tags/list` lists the tags of `a/man
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from dataclasses import dataclass
 
 from lading.oci.names import has_digest_shape, has_name_shape, is_tag
+
+REMEMBERED_LENGTH = 512
+"""Where longer paths lead is found anew each time: memory is not for the client to fill."""
 
 _UPLOAD_ID = re.compile(r"[a-zA-Z0-9\-_.=]+", re.ASCII)
 _UNCLEAN = re.compile(r"//|/\.\.?(?:/|\Z)")
@@ -46,6 +50,10 @@ class Moved:
 
 def match(path: str, prefix: str = "") -> Route | Moved | None:
     """Where a decoded path leads. `prefix` is what stands before `/v2/`, without a slash at its end."""
+    return _remembered(path, prefix) if len(path) <= REMEMBERED_LENGTH else _find(path, prefix)
+
+
+def _find(path: str, prefix: str) -> Route | Moved | None:
     if _UNCLEAN.search(path):
         return Moved(_clean(path))
     if not path.startswith(prefix):
@@ -57,6 +65,9 @@ def match(path: str, prefix: str = "") -> Route | Moved | None:
         if _match(other) is not None:
             return Moved(prefix + other)
     return route
+
+
+_remembered = functools.lru_cache(maxsize=1024)(_find)
 
 
 def _match(path: str) -> Route | None:

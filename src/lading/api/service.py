@@ -28,6 +28,13 @@ class Limits:
     tags_per_push: int = 100
 
 
+@dataclass(slots=True)
+class Gate:
+    """While it is closed, every request is answered with 503."""
+
+    closed: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     registry: Registry
@@ -41,3 +48,4 @@ class Service:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     authorizer: Authorizer | None = None
     pages: Mapping[str, Page] = field(default_factory=dict)
+    gate: Gate = field(default_factory=Gate)

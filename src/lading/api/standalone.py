@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from lading.api import response
 from lading.api.app import AccessLog
-from lading.api.request import Receive, Request, Scope, Send
+from lading.api.request import Receive, Request, Scope, Send, current
 from lading.api.response import Response, send_response
 from lading.api.service import Page
+from lading.oci import errors
 
 
 class Pages:
@@ -22,14 +23,17 @@ class Pages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"cannot serve {scope['type']}")
-        started, sent = time.time(), 0
+        started = time.time()
         request = Request(scope, receive)
-        answer = await self.answer(request)
+        current.set(request)
+        status, sent = errors.CLIENT_CLOSED.status, 0
         try:
+            answer = await self.answer(request)
+            status = answer.status
             sent = await send_response(request, answer, send)
         finally:
             if self._access_log is not None:
-                self._access_log.write(request, answer.status, sent, started)
+                self._access_log.write(request, status, sent, started)
 
     async def answer(self, request: Request) -> Response:
         if request.path == "/":

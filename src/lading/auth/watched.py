@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import time
+import weakref
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Watched(Generic[T]):
         self._looked = clock()
         self._signature: _Signature | None = self._sign()
         self._value = parse(self._read(), path)
+        _in_use.add(self)
 
     @property
     def value(self) -> T:
@@ -77,3 +79,12 @@ class Watched(Generic[T]):
                 return file.read()
         except OSError as error:
             raise FileError(f"{self.path}: cannot be read: {error.strerror}") from None
+
+
+_in_use: weakref.WeakSet[Watched[Any]] = weakref.WeakSet()
+
+
+def reload_all() -> None:
+    """Read every file that this process watches now. What is unreadable is logged, and stays as it was."""
+    for watched in list(_in_use):
+        watched.reload()

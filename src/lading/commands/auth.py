@@ -17,7 +17,6 @@ from lading.compose.error import BuildError
 from lading.compose.policy import policy
 from lading.config.load import load
 from lading.config.models.configuration import Configuration
-from lading.operations import logging as operations_logging
 from lading.registry import audit
 from lading.registry.access import DELETE, PULL, PUSH
 
@@ -146,6 +145,5 @@ def _date(moment: int) -> str:
 def _configuration(options: argparse.Namespace) -> Configuration:
     """With its log, which has the audit lines."""
     configuration = load(options.config).configuration
-    fields = configuration.log.fields
-    operations_logging.configure(configuration.log.level, configuration.log.formatter or "text", fields)
+    build.configure_log(configuration)
     return configuration

@@ -12,6 +12,7 @@ from lading.auth.keyring import Keyring, Source, UrlSource
 from lading.auth.keys import parse_bundle, parse_jwks
 from lading.auth.silly import SillyAuthorizer
 from lading.auth.token import Expectations, TokenAuthorizer
+from lading.auth.watched import reload_all
 from lading.compose import tokens
 from lading.compose.accounts import accounts, made, source
 from lading.compose.error import BuildError
@@ -47,6 +48,11 @@ def authorizer(configuration: Configuration) -> Authorizer | None:
 def pages(configuration: Configuration) -> Mapping[str, Page]:
     """Raises `BuildError`."""
     return tokens.pages(configuration) if configuration.tokenservice.issuer else {}
+
+
+def reload() -> None:
+    """Read accounts and keys again, in this process."""
+    reload_all()
 
 
 def _silly(configuration: Configuration) -> Authorizer:

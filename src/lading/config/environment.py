@@ -123,7 +123,7 @@ class _Variable:
         if not isinstance(given, MapNode):
             raise _Refused("must be a mapping")
         kept = {key: value for key, value in node.entries.items() if isinstance(kind.fields.get(key), Struct)}
-        return MapNode(node.place, {**kept, **given.entries})
+        return MapNode(node.place, {**kept, **given.entries}, node.keys)
 
     def _in_map(self, kind: MapOf, node: MapNode, segments: list[str]) -> Node:
         """The most segments that name something known win: keys may hold `_`, and any case."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
-
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from lading.config import environment
 from lading.config.models.configuration import Configuration
+from lading.config.models.section import Problem, Section
 from lading.config.models.storage import FilesystemParameters
-from lading.config.models.values import Section, resolved
-from lading.config.problems import ConfigurationError, Path, Place, report
+from lading.config.models.values import resolved
+from lading.config.problems import ConfigurationError, Place, report
 from lading.config.remarks import remarks
 from lading.config.schema import ROOT
 from lading.config.unknown import unknown_keys
@@ -29,13 +27,6 @@ VERSION = "0.1"
 PARAMETERS: Mapping[str, type[Section]] = {"filesystem": FilesystemParameters}
 """Drivers whose parameters are checked with the rest; the others check theirs when they are built."""
 
-_TEXTS = {
-    "missing": "is required",
-    "model_type": "must be a mapping",
-    "dict_type": "must be a mapping",
-    "list_type": "must be a list",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -44,6 +35,8 @@ class Loaded:
     configuration: Configuration
     warnings: list[str]
     source: str
+    root: MapNode = field(compare=False, repr=False)
+    """What was read, overrides applied: for the places of values."""
 
 
 def load(path: str | None, environ: Mapping[str, str] | None = None) -> Loaded:
@@ -71,24 +64,21 @@ def parse(text: str | bytes, source: str, environ: Mapping[str, str]) -> Loaded:
     overrides = environment.apply(root, ROOT, environ, PREFIX)
     arranged = arrange(root)
     problems = overrides.problems + arranged.problems
-    configuration: Configuration | None = None
-    try:
-        configuration = Configuration.model_validate(arranged.fields)
-    except ValidationError as error:
-        # A storage section that was left out has had its problem told already.
-        told = [e for e in error.errors(include_input=False) if e["loc"] != ("storage",)]
-        problems += [_line(root, (), detail) for detail in told]
-    problems += _check_parameters(root)
-    if problems or configuration is None:
-        raise ConfigurationError(source, problems)
-    warnings = overrides.warnings + unknown_keys(root, ROOT) + remarks(configuration, root)
-    return Loaded(configuration, warnings, source)
+    wrong: list[Problem] = []
+    configuration = Configuration.read(arranged.fields, wrong)
+    # A storage section that was left out has had its problem told already.
+    wrong = [problem for problem in wrong if problem[0] != ("storage",)] + _check_parameters(root)
+    problems += [report(locate(root, path), path, what) for path, what in wrong]
+    warnings = overrides.warnings + unknown_keys(root, ROOT)
+    if problems:
+        raise ConfigurationError(source, problems, warnings)
+    return Loaded(configuration, warnings + remarks(configuration, root), source, root)
 
 
 def _document(text: str | bytes, source: str) -> MapNode:
     """The tree, of a known version: what the file says of it, whatever the environment says later."""
     try:
-        root = compose(text, source) or MapNode(Place(source, 1))
+        root = compose(text, source) or MapNode(Place(source, 1, 1))
     except YamlError as error:
         raise ConfigurationError(source, [report(error.place, (), error.what)]) from None
     if isinstance(root, Scalar) and root.value is None:
@@ -105,22 +95,12 @@ def _document(text: str | bytes, source: str) -> MapNode:
     return root
 
 
-def _check_parameters(root: MapNode) -> list[str]:
+def _check_parameters(root: MapNode) -> list[Problem]:
     storage = root.entries.get("storage")
     given: Mapping[str, Node] = storage.entries if isinstance(storage, MapNode) else {}
-    lines: list[str] = []
+    problems: list[Problem] = []
     for driver, model in PARAMETERS.items():
         parameters = given.get(driver)
         if isinstance(parameters, MapNode):
-            try:
-                model.model_validate(resolved(skeleton(parameters)))
-            except ValidationError as error:
-                lines += [_line(root, ("storage", driver), detail) for detail in error.errors(include_input=False)]
-    return lines
-
-
-def _line(root: MapNode, prefix: Path, detail: ErrorDetails) -> str:
-    path = (*prefix, *detail["loc"])
-    raised = detail.get("ctx", {}).get("error")
-    what = str(raised) if raised is not None else _TEXTS.get(detail["type"], detail["msg"])
-    return report(locate(root, path), path, what)
+            model.read(resolved(skeleton(parameters)), problems, ("storage", driver))
+    return problems

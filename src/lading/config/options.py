@@ -69,3 +69,9 @@ MIDDLEWARE = replace(
     ),
     closed=False,
 )
+
+SECRETS = {
+    *("accesskey", "secretkey", "sessiontoken", "keyid", "accountkey", "connectionstring", "secret", "password"),
+    *("private_key", "private_key_id", "privatekey", "keypairid"),
+}
+"""Options, in any of these, whose values are never shown."""

@@ -9,22 +9,25 @@ Path = Sequence[str | int]
 
 
 class Place(NamedTuple):
-    """Where something was written: a line of a file, or with line 0 an environment variable or a whole file."""
+    """Where something was written: in a file, from 1; or with line 0 an environment variable or a whole file."""
 
     source: str
     line: int = 0
+    column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.line}" if self.line else self.source
+        return ":".join([self.source, *(str(number) for number in (self.line, self.column) if number)])
 
 
 class ConfigurationError(Exception):
-    """The configuration cannot be used. `problems` holds everything that is wrong, one line each, no secrets."""
+    """The configuration cannot be used. `problems` holds everything that is wrong, one line each, no secrets;
+    `warnings` what was noticed besides."""
 
-    def __init__(self, source: str, problems: Sequence[str]) -> None:
-        super().__init__(source, problems)
+    def __init__(self, source: str, problems: Sequence[str], warnings: Sequence[str] = ()) -> None:
+        super().__init__(source, problems, warnings)
         self.source = source
         self.problems = list(problems)
+        self.warnings = list(warnings)
 
     def __str__(self) -> str:
         separator = " " if len(self.problems) == 1 else "\n  "

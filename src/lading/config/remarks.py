@@ -26,7 +26,7 @@ def _storage(configuration: Configuration, root: MapNode) -> list[Remark]:
     if _find(root, "storage", "cache") is not None and cache.blobdescriptor not in CACHES:
         what = f'unknown cache type "{cache.blobdescriptor}", caching disabled'
         found.append((("storage", "cache"), what))
-    if cache.blobdescriptor == "redis" and "blobdescriptorsize" in cache.model_fields_set:
+    if cache.blobdescriptor == "redis" and "blobdescriptorsize" in cache.given:
         what = "blobdescriptorsize parameter is not supported with redis cache"
         found.append((("storage", "cache", "blobdescriptorsize"), what))
     enabled = _find(root, "storage", "delete", "enabled")

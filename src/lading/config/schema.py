@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal, get_args, get_origin
-
-from pydantic import AliasChoices
-from pydantic.fields import FieldInfo
+from typing import Any, Literal, get_args, get_origin
 
 from lading.config.kinds import Kind, Leaf, ListOf, MapOf, Struct
 from lading.config.models.configuration import Configuration, Middleware
+from lading.config.models.section import Section, Segment, bare, options_of
 from lading.config.models.storage import Cache, Delete, Maintenance, Redirect, TagLookup
-from lading.config.models.values import Section, Segment
 from lading.config.options import CONTROLLERS, DRIVERS, MIDDLEWARE
 
 STORAGE_SECTIONS: dict[str, type[Section]] = {
@@ -24,9 +21,8 @@ STORAGE_SECTIONS: dict[str, type[Section]] = {
 
 
 def _kind(annotation: Any) -> Kind:
+    annotation, _ = bare(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _kind(arguments[0])
     if origin is list:
         return ListOf(_kind(arguments[0]))
     if origin is dict:
@@ -37,25 +33,18 @@ def _kind(annotation: Any) -> Kind:
         return Leaf.ANY
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return struct(annotation)
-    optional = [a for a in arguments if a is not type(None)]
-    return _kind(optional[0]) if len(optional) == 1 else Leaf.OTHER
-
-
-def _keys(name: str, info: FieldInfo) -> list[str]:
-    if isinstance(info.validation_alias, AliasChoices):
-        return [str(choice) for choice in info.validation_alias.choices]
-    return [info.alias or name]
+    return Leaf.OTHER
 
 
 def struct(model: type[Section]) -> Struct:
     fields: dict[str, Kind] = {}
     segments: dict[str, str] = {}
-    for name, info in model.model_fields.items():
-        kind = MIDDLEWARE if model is Middleware and name == "options" else _kind(info.annotation)
-        for key in _keys(name, info):
+    for option in options_of(model):
+        kind = MIDDLEWARE if model is Middleware and option.name == "options" else _kind(option.annotation)
+        for key in option.keys:
             fields[key] = kind
             segments[key.upper()] = key
-            segments.update({mark: key for mark in info.metadata if isinstance(mark, Segment)})
+            segments.update({mark: key for mark in option.marks if isinstance(mark, Segment)})
     return Struct(fields, segments, model.GROUP)
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  a row is one line, so that it goes as one line
 """What the schema has and this version of Lading has not, so that start-up can say so instead of ignoring it.
 
 A row goes when its feature comes.
@@ -5,19 +6,42 @@ A row goes when its feature comes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from lading.config.models.configuration import Configuration
-from lading.config.problems import printable
+from lading.config.models.http import split_address
+from lading.config.models.log import Hook
+from lading.config.problems import Path, Place, printable, report
+from lading.config.yaml import MapNode, locate
+
+NOT_YET = "not supported by this version of Lading"
+
+
+class Choice(NamedTuple):
+    """A key that chooses by a name: those that are honoured, and what to say of another, `<x>`."""
+
+    key: str
+    chosen: Callable[[Configuration], str]
+    names: tuple[str, ...]
+    otherwise: str
+
+
+class Setting(NamedTuple):
+    """A key that is not honoured, how to see that it is set to something of effect, and what is missing."""
+
+    key: str
+    is_set: Callable[[Configuration], object]
+    reason: str
+
+
+LEVELS = frozenset({"panic", "fatal", "error", "warn", "warning", "info", "debug"})
+"""What hooks may be of."""
 
 
 def _middleware(configuration: Configuration, point: str) -> bool:
     return any(not element.disabled for element in configuration.middleware.get(point, []))
-
-
-def _other_client_auth(configuration: Configuration) -> bool:
-    tls = configuration.http.tls
-    return bool(tls.clientcas) and tls.clientauth != "require-and-verify-client-cert"
 
 
 def _auth_type(configuration: Configuration) -> str:
@@ -26,63 +50,103 @@ def _auth_type(configuration: Configuration) -> str:
     return "none" if name.lower() == "none" else name
 
 
-_CHOICES: tuple[tuple[str, Callable[[Configuration], str], tuple[str, ...], str], ...] = (
-    ("log.formatter", lambda c: c.log.formatter, ("text", "json", ""), 'unsupported logging formatter: "<x>"'),
-    ("storage", lambda c: c.storage.driver, ("filesystem", "inmemory"), "StorageDriver not registered: <x>"),
-    (
-        "auth",
-        _auth_type,
-        ("none", "silly", "htpasswd", "token", ""),
-        "unable to configure authorization (<x>): no access controller registered with name: <x>",
-    ),
+# fmt: off
+CHOICES = (
+    Choice("log.formatter", lambda c: c.log.formatter, ("text", "json", "logstash", ""), 'unsupported logging formatter: "<x>"'),
+    Choice("storage", lambda c: c.storage.driver, ("filesystem", "inmemory"), "StorageDriver not registered: <x>"),
+    Choice("auth", _auth_type, ("none", "silly", "htpasswd", "token", ""), "unable to configure authorization (<x>): no access controller registered with name: <x>"),
 )
-"""Keys that choose by a name: those that are honoured, and what to say of another."""
 
-_SETTINGS: tuple[tuple[str, Callable[[Configuration], object]], ...] = (
-    ("log.reportcaller", lambda c: c.log.reportcaller),
-    ("log.hooks", lambda c: any(not hook.disabled for hook in c.log.hooks)),
-    ("storage.cache.blobdescriptor: redis", lambda c: c.storage.cache.blobdescriptor == "redis"),
-    ("middleware.registry", lambda c: _middleware(c, "registry")),
-    ("middleware.repository", lambda c: _middleware(c, "repository")),
-    ("middleware.storage", lambda c: _middleware(c, "storage")),
-    ("http.tls.clientcas: more than one file", lambda c: len(c.http.tls.clientcas) > 1),
-    ("http.tls.clientauth: other than require-and-verify-client-cert", _other_client_auth),
-    ("http.tls.ciphersuites", lambda c: c.http.tls.ciphersuites and c.http.tls.minimumtls != "tls1.3"),
-    ("http.tls.letsencrypt.cachefile", lambda c: c.http.tls.letsencrypt.cachefile),
-    ("http.debug.addr", lambda c: c.http.debug.addr),
-    ("notifications.endpoints", lambda c: any(not e.disabled for e in c.notifications.endpoints)),
-    ("redis.addrs", lambda c: c.redis.addrs),
-    ("health.storagedriver.enabled", lambda c: c.health.storagedriver.enabled),
-    ("health.file", lambda c: c.health.file),
-    ("health.http", lambda c: c.health.http),
-    ("health.tcp", lambda c: c.health.tcp),
-    ("proxy.remoteurl", lambda c: c.proxy.remoteurl),
+SETTINGS = (
+    Setting("storage.cache.blobdescriptor", lambda c: c.storage.cache.blobdescriptor == "redis", "redis is not spoken"),
+    Setting("middleware.registry", lambda c: _middleware(c, "registry"), "there is no middleware"),
+    Setting("middleware.repository", lambda c: _middleware(c, "repository"), "there is no middleware"),
+    Setting("middleware.storage", lambda c: _middleware(c, "storage"), "there is no middleware"),
+    Setting("http.tls.letsencrypt.cachefile", lambda c: c.http.tls.letsencrypt.cachefile, "certificates are not fetched"),
+    Setting("notifications.endpoints", lambda c: any(not e.disabled for e in c.notifications.endpoints), "no events are sent"),
+    Setting("redis.addrs", lambda c: c.redis.addrs, "redis is not spoken"),
+    Setting("proxy.remoteurl", lambda c: c.proxy.remoteurl, "it cannot pull through"),
 )
-"""What is not honoured at all, with how to see that it is set to something of effect."""
+# fmt: on
 
 
-def unsupported(configuration: Configuration, *sections: str) -> list[str]:
-    """Why this configuration cannot be served, one line each; of these top-level sections only, if given."""
-    found: list[str] = []
-    for key, chosen, names, text in _CHOICES:
-        name = chosen(configuration)
-        if name not in names:
-            has = ", ".join(filter(None, names))
-            found.append(f"{key}: {text.replace('<x>', name)} (this version of Lading has: {has})")
-    found += [
-        f"{key}: not supported by this version of Lading" for key, is_set in _SETTINGS if is_set(configuration)
-    ]
+def unsupported(
+    configuration: Configuration, *sections: str, root: MapNode | None = None, addressed: bool = False
+) -> list[str]:
+    """Why this configuration cannot be served, one line each; of these top-level sections only, if given.
+
+    `root` is the tree it was read from; with it, lines begin with the place of their key. `addressed` if the socket to listen on is there already.
+    """
+    refused = (
+        _refused(configuration)
+        if addressed
+        else itertools.chain(_refused(configuration), _unaddressed(configuration))
+    )
+    return [_line(path, what, root) for path, what in refused if not sections or path[0] in sections]
+
+
+def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
+    for choice in CHOICES:
+        name = choice.chosen(configuration)
+        if name not in choice.names:
+            has = ", ".join(filter(None, choice.names))
+            what = choice.otherwise.replace("<x>", name)
+            yield choice.key.split("."), f"{what} (this version of Lading has: {has})"
+    for setting in SETTINGS:
+        if setting.is_set(configuration):
+            yield setting.key.split("."), f"{NOT_YET}: {setting.reason}"
     if configuration.auth.surplus:
         types = ", ".join([configuration.auth.type, *configuration.auth.surplus])
-        found.append(f"auth: more than one type in configuration or environment: {types}")
-    if _auth_type(configuration) in {"none", ""}:
-        own = (("rules", configuration.access.rules is not None), ("robots", configuration.access.robots))
-        if not configuration.tokenservice.issuer:
-            found += [f"access.{key}: has no effect without auth or tokenservice" for key, is_set in own if is_set]
-    if configuration.http.net == "tcp" and not configuration.http.addr:
-        found.append("http.addr: is not set (host:port, such as :5000)")
-    return [printable(line) for line in found if not sections or _section(line) in sections]
+        yield ["auth"], f"more than one type in configuration or environment: {types}"
+    if _auth_type(configuration) in {"none", ""} and not configuration.tokenservice.issuer:
+        own = {"rules": configuration.access.rules is not None, "robots": configuration.access.robots}
+        for key, is_set in own.items():
+            if is_set:
+                yield ["access", key], "has no effect without auth or tokenservice"
+    for hook in configuration.log.hooks:
+        yield from () if hook.disabled else _hook(hook)
+    health = configuration.health
+    unnamed: dict[tuple[str, str, str], list[str]] = {
+        ("health", "file", "file"): [check.file for check in health.file],
+        ("health", "http", "uri"): [check.uri for check in health.http],
+        ("health", "tcp", "addr"): [check.addr for check in health.tcp],
+    }
+    for (*section, key), values in unnamed.items():
+        if "" in values:
+            yield section, f"{key} is not set"
 
 
-def _section(line: str) -> str:
-    return line.partition(":")[0].partition(".")[0]
+def _unaddressed(configuration: Configuration) -> Iterator[tuple[Path, str]]:
+    if not configuration.http.addr:
+        unix = configuration.http.net == "unix"
+        yield (
+            ["http", "addr"],
+            "is not set (the path of the unix socket)" if unix else "is not set (host:port, such as :5000)",
+        )
+
+
+def _line(path: Path, what: str, root: MapNode | None) -> str:
+    place = Place("") if root is None else locate(root, path)
+    return printable(report(place, path, what))
+
+
+def _hook(hook: Hook) -> Iterator[tuple[Path, str]]:
+    """What a hook lacks, or cannot be."""
+    at: Path = ["log", "hooks"]
+    if hook.type != "mail":
+        yield at, f'unknown type "{hook.type}" (this version of Lading has: mail)'
+        return
+    for level in hook.levels:
+        if level not in LEVELS:
+            yield at, f'levels: unknown level "{level}"'
+    options = hook.options
+    given = {"levels": hook.levels, "options.from": options.sender, "options.to": options.to}
+    for key, value in given.items():
+        if not value:
+            yield at, f"{key} is not set"
+    if any(not address.isprintable() for address in [options.sender, *options.to]):
+        yield at, "options: an address has control characters"
+    try:
+        split_address(options.smtp.addr)
+    except ValueError as error:
+        yield at, f"options.smtp.addr: invalid Mail Address: {error}"

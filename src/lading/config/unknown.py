@@ -26,7 +26,7 @@ def _unknown(node: Node, kind: Kind, path: Path) -> Iterator[tuple[Place, Path, 
         if below is not None:
             yield from _unknown(value, below, (*path, key))
         else:
-            yield value.place, path, key, list(_known(kind))
+            yield node.keys.get(key, value.place), path, key, list(_known(kind))
 
 
 def _known(kind: Struct | MapOf) -> Mapping[str, Kind]:

@@ -39,10 +39,11 @@ class Scalar:
 
 @dataclass(slots=True)
 class MapNode:
-    """Keys are the texts of their scalars, the last of duplicates wins."""
+    """Keys are the texts of their scalars, the last of duplicates wins. `keys` has where they stand."""
 
     place: Place
     entries: dict[str, Node] = field(default_factory=dict)
+    keys: dict[str, Place] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -115,7 +116,9 @@ class _Composer:
         self._open: list[_Open] = []
 
     def place(self, mark: Any) -> Place:
-        return Place(self._source, mark.line + 1 if self._lines and mark is not None else 0)
+        if not self._lines or mark is None:
+            return Place(self._source)
+        return Place(self._source, mark.line + 1, mark.column + 1)
 
     def take(self, event: yaml.Event) -> None:
         place = self.place(event.start_mark)
@@ -163,7 +166,8 @@ class _Composer:
             case Scalar():
                 return node
             case MapNode():
-                return MapNode(node.place, {k: self._copy(v, depth + 1) for k, v in node.entries.items()})
+                entries = {k: self._copy(v, depth + 1) for k, v in node.entries.items()}
+                return MapNode(node.place, entries, dict(node.keys))
             case ListNode():
                 return ListNode(node.place, [self._copy(item, depth + 1) for item in node.items])
 
@@ -190,6 +194,7 @@ class _Open:
                 self._merges.append(node)
             else:
                 self.node.entries[self._key.text] = _at(node, self._key.place)
+                self.node.keys[self._key.text] = self._key.place
             self._key = None
 
     def merge(self) -> None:
@@ -202,11 +207,14 @@ class _Open:
                     raise YamlError(part.place, "map merge requires map or sequence of maps as the value")
                 for key, value in part.entries.items():
                     self.node.entries.setdefault(key, value)
+                    self.node.keys.setdefault(key, part.keys.get(key, value.place))
 
 
 def _at(node: Node, place: Place) -> Node:
-    """What belongs to a key is looked for where the key stands, not on the line its value starts."""
+    """What belongs to a key is looked for on the line of the key, even if its value starts on a later one."""
     if isinstance(node, Scalar):
+        if node.place.line == place.line:
+            return node
         return Scalar(node.text, node.value, place)
     node.place = place
     return node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 
@@ -22,6 +23,7 @@ class Digest(str):
     __slots__ = ()
 
     @classmethod
+    @functools.lru_cache(maxsize=1024)
     def parse(cls, text: str) -> Digest:
         """Raises `InvalidDigestError`."""
         algorithm, _, encoded = text.partition(":")

@@ -6,6 +6,7 @@ stay readable. A domain with a port or an IPv6 literal cannot be stored and is r
 
 from __future__ import annotations
 
+import functools
 import re
 
 from lading.oci import errors
@@ -27,6 +28,7 @@ class RepositoryName(str):
     __slots__ = ()
 
     @classmethod
+    @functools.lru_cache(maxsize=1024)
     def parse(cls, text: str) -> RepositoryName:
         """Raises NAME_INVALID."""
         if _path_length(text) > MAX_NAME_LENGTH:

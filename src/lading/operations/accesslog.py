@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import io
 import re
 import sys
 import time
@@ -10,26 +12,52 @@ from typing import TextIO
 
 from lading.api.request import Request
 
+HELD_BYTES = 4096
+"""Lines are written together, up to so many bytes: a pipe does not mix such a write with another worker's."""
+
+HELD_SECONDS = 0.02
+"""How long a line may wait for others."""
+
 _SPECIAL = re.compile(r'["\\]|[^\x20-\x7e]')
 
 
 class AccessLog:
-    """The address is that of the socket's peer; proxies' headers are not believed."""
+    """The address is that of the socket's peer; proxies' headers are not believed.
+
+    Lines that are held are in the stream's buffer: whoever ends the process in good order flushes the stream.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
+        if isinstance(self._stream, io.TextIOWrapper):
+            # PYTHONUNBUFFERED, which container images like to set, would cost a system call for each line.
+            self._stream.reconfigure(write_through=False)
         self._second = 0
         self._stamp = ""
+        self._held = 0
+        self._timer: asyncio.TimerHandle | None = None
 
     def write(self, request: Request, status: int, sent: int, started: float) -> None:
         scope = request.scope
         client = scope.get("client")
-        query = f"?{request.query}" if scope["query_string"] else ""
-        self._stream.write(
+        target = f"{request.path}?{request.query}" if scope["query_string"] else request.path
+        line = (
             f"{client[0] if client else '-'} - {_user(request)} [{self._time(started)}] "
-            f'"{request.method} {_escape(request.path + query)} HTTP/{_version(scope["http_version"])}" '
+            f'"{request.method} {_escape(target)} HTTP/{_version(scope["http_version"])}" '
             f'{status} {sent} "{_header(request, b"referer")}" "{_header(request, b"user-agent")}"\n'
         )
+        if self._held + len(line) > HELD_BYTES:
+            self.flush()
+        self._held += len(line)
+        self._stream.write(line)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(HELD_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._held = 0
         with contextlib.suppress(OSError):  # a log that cannot be written is no reason to fail the request
             self._stream.flush()
 
@@ -56,6 +84,8 @@ def _header(request: Request, name: bytes) -> str:
 
 
 def _escape(text: str) -> str:
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
     return _SPECIAL.sub(lambda match: _escaped(match[0]), text)
 
 

@@ -1,13 +1,13 @@
-"""Work that runs beside the requests: the removal of stale upload sessions."""
+"""Work that runs once, beside the workers: chores without an end, and among them the purge of stale uploads."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime
 import logging
 import secrets
 import signal
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from lading.registry.ports import Storage, StorageError
@@ -16,6 +16,23 @@ from lading.registry.purge import purge
 log = logging.getLogger(__name__)
 
 _MINUTES = 60.0
+
+Chore = Callable[[], Awaitable[object]]
+"""Runs until it is cancelled."""
+
+
+async def keep_house(chores: Sequence[Chore]) -> None:
+    """Until SIGTERM. A chore that fails ends the others, and its error is raised."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    stopping = asyncio.create_task(stop.wait())
+    tasks = [asyncio.ensure_future(chore()) for chore in chores]
+    done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in [stopping, *tasks]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,30 +44,15 @@ class Purging:
     dry_run: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Housekeeping:
-    storage: Storage
-    purging: Purging
-
-    async def run(self) -> None:
-        """Until SIGTERM."""
-        stop = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        chores = asyncio.create_task(self._purge(self.purging))
-        await stop.wait()
-        chores.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await chores
-
-    async def _purge(self, purging: Purging) -> None:
-        # Several registries on one storage should not all walk it at the same moment.
-        delay = secrets.randbelow(60) * _MINUTES
-        log.info("Starting upload purge in %dm0s", delay // _MINUTES)
-        while True:
-            await asyncio.sleep(delay)
-            older_than = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=purging.age)
-            try:
-                await purge(self.storage, older_than=older_than, dry_run=purging.dry_run)
-            except StorageError as error:
-                log.error("cannot purge uploads: %s", error)
-            delay = purging.interval
+async def purge_regularly(storage: Storage, purging: Purging) -> None:
+    # Several registries on one storage should not all walk it at the same moment.
+    delay = secrets.randbelow(60) * _MINUTES
+    log.info("Starting upload purge in %dm0s", delay // _MINUTES)
+    while True:
+        await asyncio.sleep(delay)
+        older_than = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=purging.age)
+        try:
+            await purge(storage, older_than=older_than, dry_run=purging.dry_run)
+        except StorageError as error:
+            log.error("cannot purge uploads: %s", error)
+        delay = purging.interval

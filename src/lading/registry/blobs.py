@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lading.oci import errors
 from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName
 from lading.registry import layout, links
-from lading.registry.ports import PathNotFoundError, Reader, Storage
+from lading.registry.ports import Objects, PathNotFoundError, Reader, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class Blobs:
     """Content is shared by all repositories; only what a repository links can be seen through it."""
 
     storage: Storage
+    known: links.Known = field(default_factory=links.Known)
 
     async def size(self, name: RepositoryName, digest: Digest) -> int:
         """In bytes. Raises BLOB_UNKNOWN, also where the link is there and the data is not."""
@@ -31,21 +32,31 @@ class Blobs:
         except PathNotFoundError as error:
             raise errors.BLOB_UNKNOWN(detail=digest) from error
 
+    @property
+    def redirects(self) -> bool:
+        return self.storage.traits.redirects
+
     async def redirect(self, name: RepositoryName, digest: Digest, method: str) -> str | None:
         """Where the client can fetch the blob itself, if anywhere. Raises BLOB_UNKNOWN."""
-        if not self.storage.traits.redirects:
+        if not self.redirects:
             return None
         data = await self._data(name, digest)
         await self.size(name, digest)
         return await self.storage.redirect(data, method)
 
+    def link_of(self, name: RepositoryName, digest: Digest) -> Objects:
+        """What makes content visible in the repository, once it is stored."""
+        return {layout.layer_link(name, digest): links.content(digest)}
+
     async def link(self, name: RepositoryName, digest: Digest) -> None:
         """Make stored content visible in the repository."""
-        await links.write(self.storage, layout.layer_link(name, digest), digest)
+        await self.storage.put_all(self.link_of(name, digest))
 
     async def mount(self, target: RepositoryName, digest: Digest, source: RepositoryName | None) -> bool:
         """Link into `target` what `source`, or with None any repository, holds. False where it is not there."""
-        found = digest if source is None else await self._linked(source, digest)
+        found: Digest | None = digest
+        if source is not None:
+            found = await links.follow(self.storage, layout.layer_link(source, digest), digest, self.known)
         if found is None:
             return False
         try:
@@ -63,12 +74,9 @@ class Blobs:
         if not await links.delete(self.storage, layout.layer_link(name, digest)):
             raise errors.BLOB_UNKNOWN()
 
-    async def _linked(self, name: RepositoryName, digest: Digest) -> Digest | None:
-        return await links.read(self.storage, layout.layer_link(name, digest))
-
     async def _data(self, name: RepositoryName, digest: Digest) -> str:
         # The link may name another digest: the original stores sha512 content under its sha256 digest.
-        linked = await self._linked(name, digest)
+        linked = await links.follow(self.storage, layout.layer_link(name, digest), digest, self.known)
         if linked is None:
             raise errors.BLOB_UNKNOWN(detail=digest)
         return layout.blob_data(linked)

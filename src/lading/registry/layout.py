@@ -30,6 +30,8 @@ BLOBS = f"{ROOT}/blobs"
 
 MANIFESTS = "_manifests"
 UPLOADS = "_uploads"
+CURRENT_LINK = "current/link"
+"""Below a tag: without it, there is none."""
 
 
 def _digest_path(digest: Digest) -> str:
@@ -67,7 +69,7 @@ def tag(name: RepositoryName, tag: Tag) -> str:
 
 
 def tag_link(name: RepositoryName, tag: Tag) -> str:
-    return f"{REPOSITORIES}/{name}/{MANIFESTS}/tags/{tag}/current/link"
+    return f"{REPOSITORIES}/{name}/{MANIFESTS}/tags/{tag}/{CURRENT_LINK}"
 
 
 def tag_history_link(name: RepositoryName, tag: Tag, digest: Digest) -> str:

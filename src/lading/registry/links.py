@@ -5,9 +5,20 @@ from __future__ import annotations
 import logging
 
 from lading.oci.digest import Digest, InvalidDigestError
+from lading.registry.cache import Cache
 from lading.registry.ports import PathNotFoundError, Storage
 
 log = logging.getLogger(__name__)
+
+KNOWN_BYTES = 2 * 1024 * 1024
+"""For some 3,000 links of each kind, in each process."""
+
+
+class Known(Cache[bool]):
+    """Keys of links that hold the digest they are named after."""
+
+    def __init__(self) -> None:
+        super().__init__(KNOWN_BYTES)
 
 
 async def read(storage: Storage, key: str) -> Digest | None:
@@ -16,18 +27,42 @@ async def read(storage: Storage, key: str) -> Digest | None:
     A damaged link counts as none, so that the next push of the content repairs it.
     """
     try:
-        content = await storage.get(key)
+        found = await storage.get(key)
     except PathNotFoundError:
         return None
     try:
-        return Digest.parse(content.decode("ascii", "replace"))
+        return Digest.parse(found.decode("ascii", "replace"))
     except InvalidDigestError:
         log.warning("ignoring a damaged link file: %s", key)
         return None
 
 
-async def write(storage: Storage, key: str, digest: Digest, *, durable: bool = True) -> None:
-    await storage.put(key, digest.encode("ascii"), durable=durable)
+async def follow(storage: Storage, key: str, digest: Digest, known: Known) -> Digest | None:
+    """As `read`, for a link that is named after `digest`, which as a rule is also what it holds.
+
+    `known` are links that were read and did: what such a file holds never changes, so that the storage is only
+    asked whether it is still there.
+    """
+    if known.get(key):
+        try:
+            if (await storage.stat(key)).size == len(digest):
+                return digest
+        except PathNotFoundError:
+            known.forget(key)
+            return None
+    linked = await read(storage, key)
+    if linked == digest:
+        known.put(key, True, len(key))
+    return linked
+
+
+def content(digest: Digest) -> bytes:
+    """What a link to the digest holds."""
+    return digest.encode("ascii")
+
+
+async def write(storage: Storage, key: str, digest: Digest) -> None:
+    await storage.put_all({key: content(digest)})
 
 
 async def delete(storage: Storage, key: str) -> bool:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lading.oci import errors
 from lading.oci import manifest as oci_manifest
 from lading.oci.digest import CANONICAL, Digest, InvalidDigestError
 from lading.oci.errors import RegistryError
-from lading.oci.manifest import Manifest
 from lading.oci.names import Reference, RepositoryName, Tag
 from lading.registry import layout, links, validation
 from lading.registry.blobs import Blobs
-from lading.registry.ports import PathNotFoundError, Storage
+from lading.registry.cache import Cache
+from lading.registry.ports import PathNotFoundError, Storage, found
 from lading.registry.referrers import Referrers
 from lading.registry.tags import Tags
 from lading.registry.validation import Rules
+
+CACHE_BYTES = 8 * 1024 * 1024
+"""For manifests that were asked for lately, in each process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Manifests:
     tags: Tags
     referrers: Referrers
     rules: Rules = field(default_factory=Rules)
+    known: links.Known = field(default_factory=links.Known)
+    cache: Cache[StoredManifest] = field(default_factory=lambda: Cache(CACHE_BYTES))
 
     async def resolve(self, name: RepositoryName, reference: Reference) -> Digest:
         """The digest a reference stands for now. Raises MANIFEST_UNKNOWN for an unknown tag."""
@@ -51,14 +56,11 @@ class Manifests:
 
     async def get(self, name: RepositoryName, digest: Digest) -> StoredManifest:
         """Raises MANIFEST_UNKNOWN."""
-        linked = await links.read(self.storage, layout.manifest_link(name, digest))
-        try:
-            data = None if linked is None else await self.storage.get(layout.blob_data(linked))
-        except PathNotFoundError:
-            data = None
-        if data is None:
+        linked = await links.follow(self.storage, layout.manifest_link(name, digest), digest, self.known)
+        stored = None if linked is None else await self._stored(linked)
+        if stored is None:
             raise errors.MANIFEST_UNKNOWN(detail=f"unknown manifest name={name} revision={digest}")
-        return StoredManifest(digest, oci_manifest.media_type_of(data), data)
+        return stored if linked == digest else replace(stored, digest=digest)
 
     async def put(
         self,
@@ -83,14 +85,18 @@ class Manifests:
         elif reference not in tags:
             tags = [reference, *tags]
         await validation.check(self.rules, self.blobs, name, manifest, classes)
-        key = layout.blob_data(digest)
-        if not await self._holds(key, len(data)):
-            await self.storage.put(key, data)
+        subject = None if manifest.subject is None else Digest(manifest.subject.digest)
+        link = links.content(digest)
+        stored = {layout.blob_data(digest): data}
+        if subject is not None:
+            # Before the manifest is visible: a referrer that can be pulled can also be found.
+            stored[layout.referrer_link(name, subject, digest)] = link
+        stored[layout.manifest_link(name, digest)] = link
         # Not while a manifest is deleted: its tags could come after its deletion, or go with it though they moved.
         async with self.storage.hold(layout.manifests(name), shared=True):
-            subject = await self._link(name, digest, manifest)
+            await self.storage.put_all(stored, {layout.tag_link(name, tag): link for tag in tags})
             for tag in tags:
-                await self.tags.put(name, tag, digest)
+                await self.tags.note(name, tag, digest)
         return Pushed(digest, tags, subject)
 
     async def delete(self, name: RepositoryName, digest: Digest) -> list[Tag]:
@@ -114,31 +120,28 @@ class Manifests:
 
     async def delete_tag(self, name: RepositoryName, tag: Tag) -> None:
         """The manifest stays. Raises MANIFEST_UNKNOWN."""
-        if not await self._exists(layout.manifests(name)):
+        if await found(self.storage, layout.manifests(name)) is None:
             raise errors.MANIFEST_UNKNOWN(detail=f"unknown tag={tag}")
         async with self.storage.hold(layout.manifests(name), shared=False):
             await self.tags.delete(name, tag)
 
-    async def _link(self, name: RepositoryName, digest: Digest, manifest: Manifest) -> Digest | None:
-        subject = None if manifest.subject is None else Digest(manifest.subject.digest)
-        if subject is not None:
-            # Before the manifest is visible: a referrer that can be pulled can also be found.
-            await self.referrers.add(name, subject, digest)
-        await links.write(self.storage, layout.manifest_link(name, digest), digest)
-        return subject
-
-    async def _exists(self, key: str) -> bool:
+    async def _stored(self, digest: Digest) -> StoredManifest | None:
+        """From memory, as long as the storage holds it."""
+        key = layout.blob_data(digest)
+        cached = self.cache.get(digest)
+        if cached is not None:
+            held = await found(self.storage, key)
+            if held is not None and held.size == len(cached.data):
+                return cached
         try:
-            await self.storage.stat(key)
+            data = await self.storage.get(key)
         except PathNotFoundError:
-            return False
-        return True
-
-    async def _holds(self, key: str, size: int) -> bool:
-        try:
-            return (await self.storage.stat(key)).size == size
-        except PathNotFoundError:
-            return False
+            return None
+        stored = StoredManifest(digest, oci_manifest.media_type_of(data), data)
+        # Damaged content, should somebody repair it, is not to live on here.
+        if Digest.of(data, digest.algorithm) == digest:
+            self.cache.put(digest, stored, len(data))
+        return stored
 
     async def _forget_subject(self, name: RepositoryName, digest: Digest) -> None:
         try:

@@ -5,11 +5,20 @@ A driver for `Storage` is proven by the contract suite in `lading.testing.storag
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeVar
+
+T = TypeVar("T")
+
+Steps = Generator[Sequence[str], Sequence[Sequence[str]], T]
+"""What `Storage.explore` is asked to do. It touches nothing that others change: it may run in another thread."""
+
+Objects = Mapping[str, bytes]
+"""Keys, and what is to lie there: links and manifests."""
 
 _KEY = re.compile(r"(?:/[A-Za-z0-9._-]+)+", re.ASCII)
 
@@ -59,8 +68,7 @@ class BusyError(StorageError):
     """Another writer holds the key, in this process or another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """What is under a key. `size` is in bytes, 0 for a directory; `modified` is in seconds since 1970."""
 
     size: int
@@ -112,8 +120,11 @@ class Writer(Protocol):
     size: int
     """Bytes under the key, those of earlier writers included, once all writes have returned."""
 
-    async def write(self, chunks: Sequence[bytes]) -> None:
-        """Append. On `StorageError` (`StorageFullError`, …) `size` tells how much was kept."""
+    async def write(self, chunks: Sequence[bytes], also: Callable[[bytes], None] | None = None) -> None:
+        """Append. On `StorageError` (`StorageFullError`, …) `size` tells how much was kept.
+
+        `also` is called with each chunk that was written, in their order, in the thread that writes them.
+        """
         ...
 
     async def close(self) -> None:
@@ -123,11 +134,15 @@ class Writer(Protocol):
         """
         ...
 
-    async def commit(self, target: str | None = None) -> None:
+    async def commit(
+        self, target: str | None = None, then: Objects | None = None, remove: str | None = None
+    ) -> None:
         """As `close`; and the object is complete and lies under `target`, if one is given.
 
-        Nobody else writes between the last write and the move. Raises `PathNotFoundError` where the key was
-        deleted meanwhile, `InvalidPathError` for the target; the latter leaves the writer as it was.
+        Once it is durable there, the objects of `then` are put, and after them what is left under `remove` is
+        deleted, if there is anything. Nobody else writes between the last write and the move. Raises
+        `PathNotFoundError` where the key was deleted meanwhile, `InvalidPathError` for what is no key; the latter
+        leaves the writer as it was.
         """
         ...
 
@@ -164,6 +179,14 @@ class Storage(Protocol):
         """
         ...
 
+    async def put_all(self, *stages: Objects) -> None:
+        """As `put` for each object, durable on return; where there is the same already, it may be left.
+
+        They appear in their order, those of a later stage only when all of the stages before are durable. After an
+        error some may be there.
+        """
+        ...
+
     async def open(self, key: str, offset: int = 0) -> Reader:
         """Raises `InvalidOffsetError` below zero. At or behind the end the reader is at its end."""
         ...
@@ -189,11 +212,23 @@ class Storage(Protocol):
         """
         ...
 
-    def list(self, key: str, *, after: str = "") -> AsyncIterator[str]:
+    async def list(
+        self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
+    ) -> Sequence[str]:
         """The names (not keys) of the direct children that sort strictly after `after`, in byte order.
 
-        Foreign entries that cannot be part of a key are left out. `/` can always be listed; an object cannot:
-        `PathNotFoundError`.
+        At most `limit` of them; fewer only where there are no more. `holding` is a path below each child: those
+        that have nothing there do not count. Foreign entries that cannot be part of a key are left out. `/` can
+        always be listed; an object cannot: `PathNotFoundError`.
+        """
+        ...
+
+    async def explore(self, steps: Steps[T]) -> T:
+        """List many directories in one go; returns what `steps` returns.
+
+        `steps` yields keys: it needs the names below the first now, and probably those below the others next. It
+        is sent the names, as `list` gives them, of the first or more of them, in their order; none for what is not
+        there or no directory. A driver to which each request is a journey asks for several at a time.
         """
         ...
 
@@ -210,8 +245,28 @@ class Storage(Protocol):
         ...
 
 
+async def found(storage: Storage, key: str) -> Stat | None:
+    """What is under the key, None if there is nothing."""
+    try:
+        return await storage.stat(key)
+    except PathNotFoundError:
+        return None
+
+
+@functools.lru_cache(maxsize=1024)
 def check_key(driver: str, key: str) -> str:
     """Returns `key`. Raises `InvalidPathError` if it is none; `/` is not a key."""
     if _KEY.fullmatch(key) is None or "/./" in f"{key}/" or "/../" in f"{key}/":
         raise InvalidPathError(driver, key)
     return key
+
+
+def run_steps(steps: Steps[T], names: Callable[[str], Sequence[str]]) -> T:
+    """`Storage.explore` for a driver that lists one directory after the other, as `names` does."""
+    try:
+        keys = next(steps)
+        while True:
+            keys = steps.send([names(keys[0])])
+    except StopIteration as end:
+        result: T = end.value
+        return result

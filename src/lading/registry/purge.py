@@ -30,7 +30,7 @@ async def purge(storage: Storage, *, older_than: datetime.datetime, dry_run: boo
     sessions = failures = 0
     async for name in Repositories(storage).walk(layout.UPLOADS):
         try:
-            uploads = [upload_id async for upload_id in storage.list(layout.uploads(name))]
+            uploads = await storage.list(layout.uploads(name))
         except PathNotFoundError:
             continue
         for upload_id in uploads:

@@ -21,9 +21,6 @@ class Referrers:
 
     storage: Storage
 
-    async def add(self, name: RepositoryName, subject: Digest, digest: Digest) -> None:
-        await links.write(self.storage, layout.referrer_link(name, subject, digest), digest)
-
     async def remove(self, name: RepositoryName, subject: Digest, digest: Digest) -> None:
         await links.delete(self.storage, layout.referrer_link(name, subject, digest))
 
@@ -49,13 +46,13 @@ class Referrers:
         return descriptors, False
 
     async def _linked(self, name: RepositoryName, subject: Digest) -> set[Digest]:
-        found = set()
+        found: set[Digest] = set()
         for algorithm in HEX_DIGITS:
             try:
-                async for encoded in self.storage.list(layout.referrers(name, subject, algorithm)):
-                    found.add(Digest(f"{algorithm}:{encoded}"))
+                names = await self.storage.list(layout.referrers(name, subject, algorithm))
             except PathNotFoundError:
                 continue
+            found.update(Digest(f"{algorithm}:{encoded}") for encoded in names)
         return found
 
     async def _in_fallback_tag(self, name: RepositoryName, subject: Digest) -> set[Digest]:

@@ -29,12 +29,12 @@ class Tags:
             raise errors.MANIFEST_UNKNOWN(detail=f"unknown tag={tag}")
         return digest
 
-    async def put(self, name: RepositoryName, tag: Tag, digest: Digest) -> None:
-        """Point the tag to a stored manifest; the last of concurrent writers wins."""
-        await links.write(self.storage, layout.tag_link(name, tag), digest)
+    async def note(self, name: RepositoryName, tag: Tag, digest: Digest) -> None:
+        """Add to the history of a tag that has been pointed to the digest. Never fails."""
         # The tag has moved: its history, which only garbage collection reads, is no reason to say otherwise.
         try:
-            await links.write(self.storage, layout.tag_history_link(name, tag, digest), digest, durable=False)
+            key = layout.tag_history_link(name, tag, digest)
+            await self.storage.put(key, links.content(digest), durable=False)
         except StorageError as error:
             log.warning("cannot note the history of tag %s of %s: %s", tag, name, error)
 
@@ -48,12 +48,15 @@ class Tags:
     async def page(self, name: RepositoryName, *, after: str = "", limit: int | None = None) -> list[Tag]:
         """Up to `limit` tags that sort after `after`, in byte order. Raises NAME_UNKNOWN."""
         tags: list[Tag] = []
+        key = layout.tags(name)
         try:
-            async for entry in self.storage.list(layout.tags(name), after=after):
-                if limit is not None and len(tags) >= limit:
+            while limit is None or len(tags) < limit:
+                wanted = None if limit is None else limit - len(tags)
+                names = await self.storage.list(key, after=after, limit=wanted, holding=layout.CURRENT_LINK)
+                tags += [Tag(name) for name in names if is_tag(name)]
+                if wanted is None or len(names) < wanted:
                     break
-                if is_tag(entry) and await self._exists(name, Tag(entry)):
-                    tags.append(Tag(entry))
+                after = names[-1]
         except PathNotFoundError as error:
             await self._check_repository(name, error)
         return tags
@@ -67,18 +70,11 @@ class Tags:
                 return await links.read(self.storage, layout.tag_link(name, tag)) == digest
 
         try:
-            tags = [Tag(entry) async for entry in self.storage.list(layout.tags(name)) if is_tag(entry)]
+            tags = [Tag(entry) for entry in await self.storage.list(layout.tags(name)) if is_tag(entry)]
         except PathNotFoundError:
             return []
         found = await asyncio.gather(*map(points_there, tags))
         return [tag for tag, points in zip(tags, found, strict=True) if points]
-
-    async def _exists(self, name: RepositoryName, tag: Tag) -> bool:
-        try:
-            await self.storage.stat(layout.tag_link(name, tag))
-        except PathNotFoundError:
-            return False
-        return True
 
     async def _check_repository(self, name: RepositoryName, cause: PathNotFoundError) -> None:
         try:

@@ -26,10 +26,24 @@ from lading.oci.names import RepositoryName
 from lading.oci.ranges import Span
 from lading.registry import layout
 from lading.registry.blobs import Blobs
-from lading.registry.ports import BusyError, PathNotFoundError, Storage, StorageError, StorageFullError, Writer
+from lading.registry.ports import (
+    BusyError,
+    PathNotFoundError,
+    Storage,
+    StorageError,
+    StorageFullError,
+    Writer,
+    found,
+)
 
 BATCH_BYTES = 1024 * 1024
-"""Body bytes that are collected before they are hashed and written: enough to make two thread hops cheap."""
+"""Body bytes that are collected before they are written and hashed: enough to make a thread hop cheap."""
+
+BATCH_SECONDS = 0.1
+"""How long they are collected: what slow clients have sent does not add up in memory."""
+
+STATE_BYTES = 1024 * 1024
+"""From this size on the state of a session's hash is stored: less is read again sooner than a state is kept."""
 
 SMALL_BYTES = 4096
 """Pieces of a body below this size are joined: an object for each would weigh many times what it holds."""
@@ -88,7 +102,7 @@ class Uploads:
         upload = Upload(name, _new_id(), _now(), 0)
         # Not durable: a client whose session is gone after a power cut starts another. But the first session of a
         # repository makes directories that durable content will lie in.
-        first = not await self._exists(layout.uploads(name))
+        first = await found(self.storage, layout.uploads(name)) is None
         key = layout.upload_started_at(name, upload.id)
         await self.storage.put(key, upload.started_at.encode("ascii"), durable=first)
         return upload
@@ -114,7 +128,7 @@ class Uploads:
         """
         async with self._writing(upload, chunk) as writer:
             await self._copy(upload, chunk.body, writer, algorithm)
-            if not await self._exists(layout.upload_started_at(upload.name, upload.id)):
+            if not await self._is_there(upload):
                 raise _unknown()  # cancelled meanwhile, and the bytes with it
         return Upload(upload.name, upload.id, upload.started_at, writer.size)
 
@@ -131,13 +145,16 @@ class Uploads:
                     detail=f"invalid digest for referenced layer: {digest}, content does not match digest"
                 )
             target = layout.blob_data(digest)
-            if await self._holds(target, writer.size):
+            stored = await found(self.storage, target)
+            # The size is compared because a crash of the original may leave an empty file under a good name.
+            if stored is not None and stored.size == writer.size:
                 await writer.cancel()
+                await self.blobs.link(upload.name, digest)
+                await self._discard(upload)
             else:
-                await writer.commit(target)
-        # Linked when the data is durable: a crash in between leaves only what garbage collection finds.
-        await self.blobs.link(upload.name, digest)
-        await self._discard(upload)
+                # Linked when the data is durable: a crash in between leaves only what garbage collection finds.
+                session = layout.upload(upload.name, upload.id)
+                await writer.commit(target, self.blobs.link_of(upload.name, digest), session)
 
     async def cancel(self, upload: Upload) -> None:
         await self._discard(upload)
@@ -147,7 +164,7 @@ class Uploads:
         """The session's only writer, at the place where the chunk belongs; closed, and the hash kept, after."""
         writer = await self._writer(upload)
         try:
-            if not await self._exists(layout.upload_started_at(upload.name, upload.id)):
+            if not await self._is_there(upload):
                 # It ended while this request waited for the writer, which then made a file of its own.
                 await writer.cancel()
                 await self._discard(upload)
@@ -176,28 +193,26 @@ class Uploads:
     async def _close(self, upload: Upload, writer: Writer) -> None:
         await writer.close()
         hasher = self._hashes.get(upload.id)
-        state = None if hasher is None or hasher.size == 0 else hasher.export()
+        state = None if hasher is None or hasher.size < STATE_BYTES else hasher.export()
         if hasher is None or state is None:
             return
         key = layout.upload_hash_state(upload.name, upload.id, hasher.algorithm, hasher.size)
         # Without the state another process reads the bytes again: no reason to fail. Nothing is written into a
         # session that was cancelled meanwhile.
         with contextlib.suppress(StorageError):
-            await self.storage.stat(layout.upload_started_at(upload.name, upload.id))
-            await self.storage.put(key, state, durable=False)
+            if await self._is_there(upload):
+                await self.storage.put(key, state, durable=False)
 
     async def _copy(self, upload: Upload, body: AsyncIterator[bytes], writer: Writer, algorithm: str) -> None:
-        """Hash and write the body, one batch while the next arrives."""
+        """Write and hash the body, one batch while the next arrives."""
         hasher = await self._take_hash(upload, writer.size, algorithm)
-        storing: asyncio.Task[None] | None = None
+        batches = _Batches(writer, hasher)
         try:
-            async for batch in _batches(body):
-                if storing is not None:
-                    await storing
-                storing = asyncio.create_task(_store(batch, writer, hasher))
+            async for data in body:
+                await batches.add(data)
         finally:
-            if storing is not None:
-                await storing
+            # Also when the client is gone or too slow: what it sent is kept, for it to continue there.
+            await batches.finish()
             # Also when the client is gone: it may continue. After a failed write the hash is ahead: drop it.
             if hasher is not None and hasher.size == writer.size:
                 self._keep_hash(upload, hasher)
@@ -227,24 +242,16 @@ class Uploads:
             reader = await self.storage.open(layout.upload_data(upload.name, upload.id))
             try:
                 while data := await reader.read(BATCH_BYTES):
-                    await _update(hasher, [data])
+                    if len(data) <= INLINE_BYTES:
+                        hasher.update(data)
+                    else:
+                        await asyncio.to_thread(hasher.update, data)
             finally:
                 await reader.close()
         return hasher.digest()
 
-    async def _exists(self, key: str) -> bool:
-        try:
-            await self.storage.stat(key)
-        except PathNotFoundError:
-            return False
-        return True
-
-    async def _holds(self, key: str, size: int) -> bool:
-        # The size is compared because a crash of the original may leave an empty file under a good name.
-        try:
-            return (await self.storage.stat(key)).size == size
-        except PathNotFoundError:
-            return False
+    async def _is_there(self, upload: Upload) -> bool:
+        return await found(self.storage, layout.upload_started_at(upload.name, upload.id)) is not None
 
     async def _discard(self, upload: Upload) -> None:
         self._hashes.pop(upload.id, None)
@@ -252,49 +259,60 @@ class Uploads:
             await self.storage.delete(layout.upload(upload.name, upload.id))
 
 
-async def _store(batch: list[bytes], writer: Writer, hasher: Hasher | None) -> None:
-    if hasher is None:
-        await writer.write(batch)
-    else:
-        both = await asyncio.gather(writer.write(batch), _update(hasher, batch), return_exceptions=True)
-        for outcome in both:
-            if outcome is not None:
-                raise outcome
+class _Batches:
+    """A body on its way to the writer: a batch is written and hashed while the next is collected."""
 
+    def __init__(self, writer: Writer, hasher: Hasher | None) -> None:
+        self._writer = writer
+        self._also = None if hasher is None else hasher.update
+        self._pieces: list[bytes | bytearray] = []
+        self._size = 0
+        self._storing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
-async def _update(hasher: Hasher, batch: list[bytes]) -> None:
-    def update() -> None:
-        for data in batch:
-            hasher.update(data)
+    async def add(self, data: bytes) -> None:
+        """Raises what storing an earlier batch raised."""
+        if len(data) >= SMALL_BYTES:
+            self._pieces.append(data)
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += data
+        else:
+            self._pieces.append(bytearray(data))
+        self._size += len(data)
+        if self._size >= BATCH_BYTES:
+            if self._storing is not None:
+                await self._storing
+            self._start()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(BATCH_SECONDS, self._overdue)
 
-    if sum(map(len, batch)) <= INLINE_BYTES:
-        update()
-    else:
-        await asyncio.to_thread(update)
+    async def finish(self) -> None:
+        """Store what is left. Raises what storing raised."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._storing is not None:
+            await self._storing
+        if self._pieces:
+            await self._writer.write(self._take(), self._also)
 
+    def _overdue(self) -> None:
+        self._timer = None
+        if self._storing is not None and not self._storing.done():
+            self._timer = asyncio.get_running_loop().call_later(BATCH_SECONDS, self._overdue)
+        elif self._pieces:
+            self._start()
 
-async def _batches(body: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
-    batch: list[bytes | bytearray] = []
-    size = 0
-    try:
-        async for data in body:
-            if len(data) >= SMALL_BYTES:
-                batch.append(data)
-            elif batch and isinstance(batch[-1], bytearray):
-                batch[-1] += data
-            else:
-                batch.append(bytearray(data))
-            size += len(data)
-            if size >= BATCH_BYTES:
-                yield [bytes(piece) for piece in batch]
-                batch, size = [], 0
-    except RegistryError:
-        # The client is gone or too slow: what it sent is kept, for it to continue there.
-        if batch:
-            yield [bytes(piece) for piece in batch]
-        raise
-    if batch:
-        yield [bytes(piece) for piece in batch]
+    def _start(self) -> None:
+        self._storing = asyncio.create_task(self._store(self._storing, self._take()))
+
+    async def _store(self, before: asyncio.Task[None] | None, batch: list[bytes]) -> None:
+        if before is not None:
+            await before  # nothing is written behind a gap
+        await self._writer.write(batch, self._also)
+
+    def _take(self) -> list[bytes]:
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        return [bytes(piece) for piece in pieces]
 
 
 def _check_id(upload_id: str) -> None:

@@ -1,17 +1,15 @@
-"""One request and its answer: the application's side of an HTTP/1.x connection, as ASGI has it."""
+"""One request and its answer: the application's side of a connection, as ASGI has it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections import deque
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
-
-from lading.server.sendfile import send_file
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from lading.server.http1 import Connection
+    from lading.server.listening import Server
 
 log = logging.getLogger(__name__)
 
@@ -21,56 +19,106 @@ HIGH_WATER = 1024 * 1024
 SMALL_BYTES = 4096
 """Pieces of a body below this size are joined: an object for each would weigh many times what it holds."""
 
-JOINED_BYTES = 64 * 1024
-"""An answer up to this size is copied behind its head, to leave in one packet."""
+READS = frozenset({"GET", "HEAD"})
 
-_STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
-}
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BODILESS = frozenset({204, 304})
+
+WHOLE = "lading.response.whole"
+"""An extension of ASGI: a message with all of `http.response.start`, Content-Length included, and in `body` all of
+the body."""
 
 
 class ClientGoneError(OSError):
     """The client has closed the connection: what is sent to it is lost."""
 
 
-class Exchange:
-    def __init__(self, connection: Connection, scope: dict[str, Any], *, keep_alive: bool) -> None:
-        self.keep_alive = keep_alive
+Peer = TypeVar("Peer", bound="Connection")
+
+
+class Connection(Protocol):
+    """The client's side of an exchange."""
+
+    server: Server
+
+    def adjust_reading(self) -> None:
+        """So much waits for the application, or so little, that it matters."""
+
+    def dropped(self, size: int) -> None:
+        """Body bytes that came after the answer."""
+
+    def finished(self, exchange: Any, /) -> None:
+        """An exchange that had to wait is over."""
+
+    def abort(self) -> None:
+        """The answer cannot be finished, and the client must see that."""
+
+
+class Exchange(ABC, Generic[Peer]):
+    """`length` is what is known of the body's, 0 if nothing is."""
+
+    __slots__ = (
+        "_answered",
+        "_arrived",
+        "_buffered",
+        "_chunks",
+        "_connection",
+        "_expects_continue",
+        "_gone",
+        "_scope",
+        "_told_end",
+        "complete",
+        "expected_left",
+        "started",
+    )
+
+    def __init__(self, connection: Peer, scope: dict[str, Any], length: int, *, expects: bool) -> None:
         self.complete = False
         """The body has arrived in full."""
-        self.expected_left = 0
+        self.expected_left = length
         """Body bytes still to come, as far as the client has told."""
-        self._connection = connection
-        self._scope = scope
-        self._chunks: deque[bytes | bytearray] = deque()
-        self._buffered = 0
-        self._arrived = asyncio.Event()
-        self._gone = False
-        self._told_end = False
-        self._expects_continue = False
-        self._head: bytes | None = None
-        self._chunked = False
         self.started = False
         """Something of the answer has been written."""
+        self._connection = connection
+        self._scope = scope
+        self._chunks: deque[bytes | bytearray] | None = None
+        self._buffered = 0
+        self._arrived: asyncio.Event | None = None
+        self._gone = False
+        self._told_end = False
+        self._expects_continue = expects
         self._answered = False
-        for name, value in scope["headers"]:
-            if name == b"content-length":
-                self.expected_left = int(value)
-            elif name == b"expect" and value.lower() == b"100-continue":
-                self._expects_continue = scope["http_version"] == "1.1"
 
     @property
     def full(self) -> bool:
         return self._buffered >= HIGH_WATER and not self._answered
 
+    @property
+    def answered(self) -> bool:
+        """The answer is complete; nobody waits for the rest of the body."""
+        return self._answered
+
     # -- called by the connection
 
-    def run(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._run())
-        self._connection.server.tasks.add(task)
-        task.add_done_callback(self._connection.server.tasks.discard)
+    def run(self) -> bool:
+        """Run the application. Whether the answer is complete; otherwise the connection is told when it is.
+
+        What most reads need is at hand: such a request is answered here and now. It becomes a task when it has to
+        wait, as all others are.
+        """
+        server = self._connection.server
+        task: asyncio.Task[None] | None
+        if self.complete and self._scope["method"] in READS:
+            try:
+                task = server.stepper.run(self._run())
+            except asyncio.CancelledError:
+                task = None
+            if task is None:
+                self._end()
+                return True
+        else:
+            task = asyncio.get_running_loop().create_task(self._run())
+        server.tasks.add(task)
+        task.add_done_callback(self._done)
+        return False
 
     def feed(self, data: bytes) -> None:
         if self.expected_left:
@@ -78,6 +126,8 @@ class Exchange:
         if self._answered:
             self._connection.dropped(len(data))
             return
+        if self._chunks is None:
+            self._chunks = deque()
         if len(data) >= SMALL_BYTES:
             self._chunks.append(data)
         elif self._chunks and isinstance(self._chunks[-1], bytearray) and len(self._chunks[-1]) < HIGH_WATER:
@@ -85,23 +135,23 @@ class Exchange:
         else:
             self._chunks.append(bytearray(data))
         self._buffered += len(data)
-        self._arrived.set()
+        self._wake()
         if self._buffered >= HIGH_WATER:
             self._connection.adjust_reading()
 
     def feed_end(self) -> None:
         self.complete = True
-        self._arrived.set()
+        self._wake()
 
     def client_gone(self) -> None:
         self._gone = True
-        self._arrived.set()
+        self._wake()
 
     # -- called by the application
 
     async def receive(self) -> dict[str, Any]:
         if self._expects_continue and not self._chunks and not self.started:
-            self._connection.transport.write(_CONTINUE)
+            self._continue()
         self._expects_continue = False
         while True:
             if self._chunks:
@@ -116,21 +166,17 @@ class Exchange:
                 return {"type": "http.request", "body": b"", "more_body": False}
             if self._gone or self._answered:
                 return {"type": "http.disconnect"}
-            self._arrived.clear()
+            if self._arrived is None or self._arrived.is_set():
+                self._arrived = asyncio.Event()
             await self._arrived.wait()
 
+    @abstractmethod
     async def send(self, message: dict[str, Any]) -> None:
-        if self._gone:
-            raise ClientGoneError("the client has closed the connection")
-        kind = message["type"]
-        if kind == "http.response.start":
-            self._head = self._make_head(message["status"], message["headers"])
-        elif kind == "http.response.body":
-            await self._send_body(message.get("body", b""), last=not message.get("more_body", False))
-        elif kind == "http.response.zerocopysend":
-            await self._send_file(message)
-        else:
-            raise ValueError(f"unknown message {kind}")
+        """Raises `ClientGoneError`."""
+
+    @abstractmethod
+    def _continue(self) -> None:
+        """Tell the client to send its body."""
 
     # -- within
 
@@ -145,59 +191,26 @@ class Exchange:
             log.exception("%s %s failed", self._scope["method"], self._scope["path"])
             # In mid-answer nothing can be said any more; the client sees it cut off.
             self._connection.abort()
-        self._answered = True
-        self._arrived.set()
-        unread, self._buffered = self._buffered, 0
-        self._chunks.clear()
+        except asyncio.CancelledError:
+            self._connection.abort()
+            raise
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._connection.server.tasks.discard(task)
+        if task.cancelled():
+            return
+        unread = self._buffered
+        self._end()
         self._connection.finished(self)
         if unread and not self.complete:
             self._connection.dropped(unread)
 
-    def _make_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
-        server = self._connection.server
-        http11 = self._scope["http_version"] == "1.1"
-        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        sized = status in _BODILESS or self._scope["method"] == "HEAD"
-        for name, value in headers:
-            lines.append(b"%b: %b\r\n" % (name, value))
-            sized = sized or name == b"content-length"
-        if not sized and http11:
-            self._chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        # A client that waits for 100 and gets a final answer may or may not send its body: no way to tell.
-        if self._expects_continue or server.draining or (not sized and not http11):
-            self.keep_alive = False
-        if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        elif not http11:
-            lines.append(b"connection: keep-alive\r\n")
-        lines += [server.clock.date, b"\r\n"]
-        return b"".join(lines)
+    def _end(self) -> None:
+        self._answered = True
+        self._wake()
+        self._buffered = 0
+        self._chunks = None
 
-    async def _send_body(self, body: bytes, *, last: bool) -> None:
-        if self._scope["method"] == "HEAD":
-            body = b""
-        elif self._chunked:
-            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if last else b"")
-        transport = self._connection.transport
-        head, self._head = self._head, None
-        self.started = True
-        if head is None:
-            transport.write(body)
-        elif len(body) <= JOINED_BYTES:
-            transport.write(head + body)
-        else:
-            transport.writelines([head, body])
-        if last:
-            self._answered = True
-        if not self._connection.writable.is_set():
-            await self._connection.writable.wait()
-
-    async def _send_file(self, message: dict[str, Any]) -> None:
-        head, self._head = self._head or b"", None
-        self.started = True
-        try:
-            await send_file(self._connection, head, message["file"].fileno(), message["offset"], message["count"])
-        except (BrokenPipeError, ConnectionResetError) as error:
-            raise ClientGoneError("the client has closed the connection") from error
-        self._answered = not message.get("more_body", False)
+    def _wake(self) -> None:
+        if self._arrived is not None:
+            self._arrived.set()

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
 
 import httptools
 
-from lading.server.exchange import Exchange
+from lading.server.exchange import READS, WHOLE
+from lading.server.http1_exchange import Exchange
 from lading.server.listening import Server
+from lading.server.target import MalformedRequestError, address, target
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and header fields together."""
@@ -34,12 +35,9 @@ LINGER_SECONDS = 2.0
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _VERSIONS = frozenset({"1.0", "1.1"})
-_NO_FILES: dict[str, Any] = {}
-_FILES: dict[str, Any] = {"http.response.zerocopysend": {}}
-
-
-class MalformedRequestError(ValueError):
-    """The request cannot be trusted to end where it seems to end, or to be meant for whom it seems to be."""
+_FRAMING = frozenset({b"host", b"transfer-encoding", b"content-length", b"expect"})
+_ENCRYPTED: dict[str, Any] = {WHOLE: {}}
+_PLAIN: dict[str, Any] = {WHOLE: {}, "http.response.zerocopysend": {}}
 
 
 class Connection(asyncio.Protocol):
@@ -68,6 +66,10 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._alone = b""
+        """What has just come, if nothing was under way."""
+        self._found: dict[str, Any] | None = None
+        """What is in it, if it is one request of the kind that is remembered."""
 
     # -- called by the transport
 
@@ -81,9 +83,9 @@ class Connection(asyncio.Protocol):
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "root_path": "",
             "scheme": "https" if encrypted else "http",
-            "client": _address(transport.get_extra_info("peername")),
-            "server": _address(transport.get_extra_info("sockname")),
-            "extensions": _NO_FILES if encrypted else _FILES,
+            "client": address(transport.get_extra_info("peername")),
+            "server": address(transport.get_extra_info("sockname")),
+            "extensions": _ENCRYPTED if encrypted else _PLAIN,
         }
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -114,6 +116,14 @@ class Connection(asyncio.Protocol):
         if self._lingering:
             self._discard(len(data))
             return
+        idle = self.exchange is None and self._arriving is None and not (self._waiting or self._in_head)
+        if idle and (found := self.server.heads.get(data)) is not None:
+            exchange = Exchange(self, self._scope(found), 0, expects=False, keep_alive=True)
+            exchange.complete = True
+            self._waiting.append(exchange)
+            self._advance()
+            return
+        self._alone = data if idle else b""
         while data and not self._lingering:
             data = self._raw_body(data) if self._raw_left else self._parse(data)
 
@@ -129,10 +139,13 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         self._count_head(len(url))
-        self._url += url
+        self._url = self._url + url if self._url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_head(len(name) + len(value))
+        self._unended = 0
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise ValueError("the head of the request is too large")
         if self._in_head:  # trailer fields are not header fields (RFC 9110, section 6.5.1)
             self._headers.append((name.lower(), value))
 
@@ -141,22 +154,27 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         if self._lingering:
             return
-        version = self._parser.get_http_version()
-        self._check(version)
-        raw_path, path, query = _target(self._url)
-        scope = self._fixed | {
+        parser = self._parser
+        version = parser.get_http_version()
+        upgrade = parser.should_upgrade()
+        length, expects = self._framing(version, upgrade)
+        raw_path, path, query = target(self._url)
+        found = {
             "http_version": version,
-            "method": self._parser.get_method().decode("ascii"),
+            "method": parser.get_method().decode("ascii"),
             "path": path,
             "raw_path": raw_path,
             "query_string": query,
             "headers": self._headers,
         }
-        self._arriving = Exchange(self, scope, keep_alive=self._parser.should_keep_alive())
+        keep_alive = parser.should_keep_alive()
+        self._arriving = Exchange(self, self._scope(found), length, expects=expects, keep_alive=keep_alive)
         self._waiting.append(self._arriving)
-        if self._parser.should_upgrade():
+        if self._alone and keep_alive and not (expects or upgrade) and found["method"] in READS:
+            self._found = found
+        if upgrade:
             # The parser takes what follows for another protocol; no other is spoken here, so it is the body.
-            self._raw_left = self._arriving.expected_left
+            self._raw_left = length
 
     def on_body(self, body: bytes) -> None:
         self._unended = 0
@@ -170,23 +188,16 @@ class Connection(asyncio.Protocol):
         exchange, self._arriving = self._arriving, None
         if exchange is not None:
             exchange.feed_end()
+            if self._found is not None:
+                self.server.heads.put(self._alone, self._found)
+                self._found = None
 
     # -- called by the exchange
 
     def finished(self, exchange: Exchange) -> None:
-        """The answer is written. What the client still sends of its body is dropped."""
-        self.exchange = None
-        self.since = self.server.clock.now
-        if self.transport.is_closing() or self._lingering:
-            return
-        unread = not exchange.complete and (not exchange.keep_alive or exchange.expected_left > DISCARDED_BYTES)
-        if unread or (self._refused and not self._waiting):
-            self.transport.write(self._refused)
-            self._linger()
-        elif not exchange.keep_alive or self.server.draining or (self._ended and not self._waiting):
-            self.transport.close()
-        else:
-            self._advance()
+        """The answer of an exchange that had to wait is written: the next one may begin."""
+        self._conclude(exchange)
+        self._advance()
 
     def adjust_reading(self) -> None:
         """Hold the client back while its body, or another of its requests, waits for the application."""
@@ -229,28 +240,59 @@ class Connection(asyncio.Protocol):
 
     # -- within
 
+    def _scope(self, found: dict[str, Any]) -> dict[str, Any]:
+        scope = {**self._fixed, **found, "headers": list(found["headers"])}
+        if self.server.proxies is not None:
+            scope["client"], scope["headers"] = self.server.proxies.judge(scope["client"], scope["headers"])
+        return scope
+
     def _advance(self) -> None:
-        """Serve the next request, if none is being served."""
-        if self.exchange is None and self._waiting and not self._lingering:
-            self.exchange = self._waiting.popleft()
+        """Serve what waits, until a request takes its time."""
+        while self.exchange is None and self._waiting and not self._lingering and not self.transport.is_closing():
+            exchange = self.exchange = self._waiting.popleft()
             self._discarded = 0
-            self.exchange.run()
+            if exchange.run():
+                self._conclude(exchange)
         self.adjust_reading()
 
-    def _check(self, version: str) -> None:
-        """What the parser lets pass and RFC 9112 does not. Raises `MalformedRequestError`."""
-        hosts = codings = 0
+    def _conclude(self, exchange: Exchange) -> None:
+        """The answer is written. What the client still sends of its body is dropped."""
+        self.exchange = None
+        self.since = self.server.clock.now
+        if self.transport.is_closing() or self._lingering:
+            return
+        unread = not exchange.complete and (not exchange.keep_alive or exchange.expected_left > DISCARDED_BYTES)
+        if unread or (self._refused and not self._waiting):
+            self.transport.write(self._refused)
+            self._linger()
+        elif not exchange.keep_alive or self.server.draining or (self._ended and not self._waiting):
+            self.transport.close()
+
+    def _framing(self, version: str, upgrade: bool) -> tuple[int, bool]:
+        """The length of the body, 0 if it is not stated, and whether the client waits for 100 (Continue).
+
+        Raises `MalformedRequestError` for what the parser lets pass and RFC 9112 does not.
+        """
+        hosts = codings = length = 0
+        expects = False
         for name, value in self._headers:
+            if name not in _FRAMING:
+                continue
             if name == b"host":
                 hosts += 1
-            elif name == b"transfer-encoding":
+            elif name == b"content-length":
+                length = int(value)
+            elif name == b"expect":
+                expects = version == "1.1" and value.lower() == b"100-continue"
+            else:
                 codings += 1
-                if value.strip().lower() != b"chunked" or version != "1.1" or self._parser.should_upgrade():
+                if value.strip().lower() != b"chunked" or version != "1.1" or upgrade:
                     raise MalformedRequestError("a framing that is not understood (section 6.1)")
         if version not in _VERSIONS or hosts > 1 or codings > 1 or (not hosts and version == "1.1"):
             raise MalformedRequestError("not a request for one host (section 3.2)")
         if len(self._waiting) >= MAX_PIPELINED:
             raise MalformedRequestError("too many requests ahead of their answers")
+        return length, expects
 
     def _parse(self, data: bytes) -> bytes:
         """Feed the parser; what comes back is the body, or stands behind it, of a request to upgrade."""
@@ -301,6 +343,8 @@ class Connection(asyncio.Protocol):
             self._refused = b"" if broken.started else answer
             broken.client_gone()
         self._advance()
+        if self._lingering or self.transport.is_closing():
+            return  # what stood before it is answered already, and with it this
         if self.exchange is None or self.exchange is broken:
             self.transport.write(self._refused)
             self._linger()
@@ -322,22 +366,3 @@ class Connection(asyncio.Protocol):
         self._discarded += size
         if self._discarded > 64 * DISCARDED_BYTES:
             self.transport.close()
-
-
-def _address(name: Any) -> tuple[str, int] | None:
-    if not isinstance(name, tuple) or len(name) < 2:
-        return None
-    return str(name[0]).removeprefix("::ffff:"), int(name[1])  # IPv4 on a dual-stack socket, as it is known
-
-
-def _target(url: bytes) -> tuple[bytes, str, bytes]:
-    """The raw path, the decoded path and the query of a request target, in origin or absolute form."""
-    if not url.startswith(b"/"):
-        try:
-            parts = urlsplit(url)
-        except ValueError as error:
-            raise MalformedRequestError("not a request target (section 3.2)") from error
-        url = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
-    raw_path, _, query = url.partition(b"#")[0].partition(b"?")
-    path = raw_path.decode("latin-1")
-    return raw_path, unquote(path) if "%" in path else path, query

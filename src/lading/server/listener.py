@@ -14,6 +14,9 @@ DRAIN_SECONDS = 5.0
 
 BACKLOG = 4096
 
+KEEP_ALIVE_SECONDS = 180
+"""Probes of TCP find clients that are gone without a word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Role:
@@ -28,23 +31,43 @@ class ServerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """Files and words as the configuration has them. `protocols` are offered by ALPN, the first is preferred."""
+
+    certificate: str
+    key: str
+    client_cas: tuple[str, ...] = ()
+    client_auth: str = "require-and-verify-client-cert"
+    minimum: str = "tls1.2"
+    cipher_suites: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ("http/1.1",)
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
-    """`socket_path` for a unix socket, or else `address`. `drain` is in seconds."""
+    """`inherited` is a descriptor, `socket_path` for a unix socket, or else `address`. `drain` is in seconds.
+
+    `socket_mode` are the permissions of a unix socket, None what the umask leaves. `http2` is without TLS; with
+    TLS its protocols tell.
+    """
 
     address: str = ""
     port: int = 0
     socket_path: str = ""
-    certificate: str = ""
-    key: str = ""
-    client_ca: str = ""
-    minimum_tls: str = "tls1.2"
+    socket_mode: int | None = None
+    inherited: int | None = None
+    tls: Tls | None = None
     http2: bool = False
     drain: float = DRAIN_SECONDS
+    option: str = "http.addr"
+    """The key that says where, for messages."""
 
     def __str__(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address
         place = self.socket_path or f"{host}:{self.port}"
-        return f"{place}, tls" if self.certificate else place
+        if self.inherited is not None:
+            place = f"an inherited socket, {_name(self.inherited)}"
+        return f"{place}, tls" if self.tls else place
 
     def check(self) -> None:
         """Whether the address is free. Raises `ServerError`.
@@ -52,25 +75,25 @@ class Listener:
         With SO_REUSEPORT a second registry on the same port would go unnoticed: a socket without it tries
         first. A stale unix socket is removed.
         """
-        if self.socket_path:
+        if self.inherited is not None:
+            _check_inherited(self.inherited)
+        elif self.socket_path:
             try:
                 self._clear_path()
             except OSError as error:
                 raise self._refusal(error) from error
-            return
-        with self._socket() as probe:
-            self._bind(probe)
+        else:
+            with self._socket() as probe:
+                self._bind(probe)
 
     def bind(self, count: int) -> list[socket.socket]:
         """A listening socket for each of `count` processes. Raises `ServerError`.
 
-        On TCP each gets a queue of its own, which outlives the process it was made for; a unix socket is shared.
+        On TCP each gets a queue of its own, which outlives the process it was made for; a unix socket and an
+        inherited one are shared.
         """
-        if self.socket_path:
-            shared = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self._bind(shared)
-            shared.listen(BACKLOG)
-            return [shared] * count
+        if self.inherited is not None or self.socket_path:
+            return [self._shared()] * count
         sockets = []
         for _ in range(count):
             bound = self._socket()
@@ -80,9 +103,23 @@ class Listener:
             sockets.append(bound)
         return sockets
 
+    def _shared(self) -> socket.socket:
+        if self.inherited is not None:
+            shared = socket.socket(fileno=self.inherited)
+            shared.set_inheritable(False)
+            if shared.family in (socket.AF_INET, socket.AF_INET6):
+                _keep_alive(shared)
+            return shared
+        shared = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._bind(shared)
+        if self.socket_mode is not None:
+            os.chmod(self.socket_path, self.socket_mode)
+        shared.listen(BACKLOG)
+        return shared
+
     def tidy(self) -> None:
-        """Remove the unix socket's file."""
-        if self.socket_path:
+        """Remove the unix socket's file, if it was made here."""
+        if self.socket_path and self.inherited is None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.socket_path)
 
@@ -100,12 +137,16 @@ class Listener:
             os.unlink(self.socket_path)
 
     def _refusal(self, error: OSError) -> ServerError:
-        return ServerError(f"http.addr: cannot listen on {self}: {error.strerror or error}")
+        return ServerError(f"{self.option}: cannot listen on {self}: {error.strerror or error}")
 
     def _socket(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         made = socket.socket(family, socket.SOCK_STREAM)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # `::` is every address of both families, whatever the system's default.
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, self.address != "::")
+        _keep_alive(made)
         return made
 
     def _bind(self, made: socket.socket) -> None:
@@ -114,3 +155,34 @@ class Listener:
         except OSError as error:
             made.close()
             raise self._refusal(error) from error
+
+
+def _keep_alive(listening: socket.socket) -> None:
+    """Connections take these over from the socket they came in by."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+        listening.setsockopt(socket.IPPROTO_TCP, option, KEEP_ALIVE_SECONDS)
+
+
+def _check_inherited(descriptor: int) -> None:
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as given:
+            stream = given.type == socket.SOCK_STREAM
+            listens = bool(given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError as error:
+        raise ServerError(
+            f"socket activation: descriptor {descriptor} cannot be used: {error.strerror}"
+        ) from error
+    if not stream or not listens:
+        raise ServerError(f"socket activation: descriptor {descriptor} is not a stream socket that listens")
+
+
+def _name(descriptor: int) -> str:
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as given:
+            name = given.getsockname()
+    except OSError:
+        return str(descriptor)
+    if isinstance(name, tuple):
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+    return os.fsdecode(name)

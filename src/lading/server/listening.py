@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from lading.server.http1 import Connection
+from lading.server.accepting import Acceptor
+from lading.server.certificates import Certificates
+from lading.server.heads import Heads
+from lading.server.proxies import Proxies
+from lading.server.stepping import Stepper
 
 Application = Callable[
     [dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
@@ -30,8 +32,9 @@ CUT_SECONDS = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """In seconds. `head` is for sending a request's head, `idle` for the next request on a connection, `stalled`
-    for a client that reads nothing of its answer. A body that stalls is the application's to judge."""
+    """In seconds. `head` is for sending a request's head, and for the TLS handshake; `idle` for the next request
+    on a connection; `stalled` for a client that reads nothing of its answer. A body that stalls is the
+    application's to judge."""
 
     head: float = 30.0
     idle: float = 120.0
@@ -44,47 +47,75 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
         self.date = b""
+        """As HTTP/1.x ends a head with it."""
+        self.stamp = b""
         self.tick()
 
     def tick(self) -> None:
         self.now = time.monotonic()
-        self.date = f"date: {formatdate(time.time(), usegmt=True)}\r\n".encode("ascii")
+        self.stamp = formatdate(time.time(), usegmt=True).encode("ascii")
+        self.date = b"date: %b\r\n\r\n" % self.stamp
+
+
+class Open(Protocol):
+    """A connection, as far as its server cares."""
+
+    def close_when_idle(self) -> None:
+        """The server is being stopped: take no more requests."""
+
+    def expired(self, now: float) -> bool:
+        """Whether the client has had its time."""
+
+    def abort(self) -> None:
+        """Close it here and now."""
 
 
 class Server:
     """What the connections of a process share."""
 
-    def __init__(self, application: Application, deadlines: Deadlines | None = None) -> None:
+    def __init__(
+        self, application: Application, deadlines: Deadlines | None = None, proxies: Proxies | None = None
+    ) -> None:
+        """Without `proxies` headers are left as they are, and the client is who has connected."""
         self.application = application
+        self.proxies = proxies
         self.deadlines = deadlines or Deadlines()
         self.clock = Clock()
-        self.connections: set[Connection] = set()
+        self.heads = Heads()
+        self.stepper = Stepper()
+        self.connections: set[Open] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.draining = False
 
     async def serve(
         self,
-        connection: Callable[[Server], Connection],
+        connection: Callable[[Server], asyncio.Protocol],
         listening: socket.socket,
-        tls: ssl.SSLContext | None,
+        certificates: Certificates | None,
         stop: asyncio.Event,
         drain: float,
     ) -> bool:
         """Serve until `stop`; then requests under way have `drain` seconds. Returns whether all finished."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: connection(self), sock=listening, ssl=tls, backlog=BACKLOG)
-        sweeping = asyncio.create_task(self._sweep())
+        accepting: Acceptor | asyncio.Server
+        background = [asyncio.create_task(self._sweep())]
+        if certificates is None:
+            accepting = await loop.create_server(lambda: connection(self), sock=listening, backlog=BACKLOG)
+        else:
+            accepting = Acceptor(lambda: connection(self), listening, lambda: certificates.context)
+            background.append(asyncio.create_task(certificates.watch()))
         await stop.wait()
-        server.close()
+        accepting.close()
         self.draining = True
         for open_connection in list(self.connections):
             open_connection.close_when_idle()
         late = await self._wait(drain)
         if late:
             log.warning("%d requests did not finish in %gs and are cut off", late, drain)
-        sweeping.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await sweeping
+        for task in background:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         for open_connection in list(self.connections):
             open_connection.abort()
         # To the application this is a client that has gone: uploads still put away what they have.

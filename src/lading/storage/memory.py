@@ -9,19 +9,27 @@ from __future__ import annotations
 import asyncio
 import bisect
 import contextlib
+import heapq
+import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from lading.registry.ports import (
     BusyError,
     InvalidOffsetError,
+    Objects,
     PathNotFoundError,
     Stat,
+    Steps,
     StorageError,
     Traits,
     check_key,
+    run_steps,
 )
+
+T = TypeVar("T")
 
 DRIVER = "inmemory"
 
@@ -77,6 +85,13 @@ class MemoryStorage:
         created.append(data)
         self._place(key, created)
 
+    async def put_all(self, *stages: Objects) -> None:
+        for key in itertools.chain(*stages):
+            check_key(DRIVER, key)
+        for objects in stages:
+            for key, data in objects.items():
+                await self.put(key, data)
+
     async def open(self, key: str, offset: int = 0) -> MemoryReader:
         if offset < 0:
             raise InvalidOffsetError(DRIVER, key, offset)
@@ -107,12 +122,31 @@ class MemoryStorage:
     async def delete(self, key: str) -> None:
         self._take(key, self._node(key))
 
-    async def list(self, key: str, *, after: str = "") -> AsyncIterator[str]:
+    async def list(
+        self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
+    ) -> Sequence[str]:
+        node = self._directory(key)
+        if holding:
+            check_key(DRIVER, f"/-/{holding}")
+        names = (name for name in node.children if name > after)
+        if holding:
+            names = (name for name in names if _exists(node.children[name], holding))
+        return sorted(names) if limit is None else heapq.nsmallest(limit, names)
+
+    async def explore(self, steps: Steps[T]) -> T:
+        return run_steps(steps, self._names)
+
+    def _names(self, key: str) -> Sequence[str]:
+        try:
+            return sorted(self._directory(check_key(DRIVER, key)).children)
+        except PathNotFoundError:
+            return []
+
+    def _directory(self, key: str) -> _Directory:
         node = self._root if key == "/" else self._node(key)
         if not isinstance(node, _Directory):
             raise PathNotFoundError(DRIVER, key)
-        for name in sorted(name for name in node.children if name > after):
-            yield name
+        return node
 
     @contextlib.asynccontextmanager
     async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:
@@ -232,10 +266,12 @@ class MemoryWriter:
         self._ended = ""
         target.held = True
 
-    async def write(self, chunks: Sequence[bytes]) -> None:
+    async def write(self, chunks: Sequence[bytes], also: Callable[[bytes], None] | None = None) -> None:
         self._check_open()
         for chunk in chunks:
             self._object.append(chunk)
+            if also is not None:
+                also(chunk)
         self._object.modified = time.time()
         self.size = self._object.size
 
@@ -243,13 +279,20 @@ class MemoryWriter:
         if not self._ended:
             self._end("closed")
 
-    async def commit(self, target: str | None = None) -> None:
+    async def commit(
+        self, target: str | None = None, then: Objects | None = None, remove: str | None = None
+    ) -> None:
         self._check_open()
-        if target is not None:
-            check_key(DRIVER, target)
+        for key in (target, remove, *(then or {})):
+            if key is not None:
+                check_key(DRIVER, key)
         self._end("committed")
         if target is not None:
             await self._storage.move(self._key, target)
+        await self._storage.put_all(then or {})
+        if remove is not None:
+            with contextlib.suppress(PathNotFoundError):
+                await self._storage.delete(remove)
 
     async def cancel(self) -> None:
         self._check_open()
@@ -263,6 +306,14 @@ class MemoryWriter:
     def _end(self, how: str) -> None:
         self._ended = how
         self._object.held = False
+
+
+def _exists(node: _Object | _Directory | None, path: str) -> bool:
+    for name in path.split("/"):
+        if not isinstance(node, _Directory):
+            return False
+        node = node.children.get(name)
+    return node is not None
 
 
 def _is_directory(key: str) -> StorageError:

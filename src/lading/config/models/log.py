@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
-
-from lading.config.models.values import Flag, Secret, Section, Segment, Text, Untyped, one_of
+from lading.config.models.section import Section, Segment, option
+from lading.config.models.values import Flag, Secret, Text, Untyped, one_of
 
 LevelName = Literal["error", "warn", "info", "debug"]
 Level = Annotated[
@@ -27,9 +26,9 @@ class Smtp(Section):
 
 
 class MailOptions(Section):
-    smtp: Smtp = Field(default_factory=Smtp)
-    sender: Text = Field(default="", alias="from")
-    to: list[Text] = Field(default_factory=list)
+    smtp: Smtp = option(factory=Smtp)
+    sender: Text = option(default="", keys=("from",))
+    to: list[Text] = option(factory=list)
 
 
 class Hook(Section):
@@ -37,16 +36,16 @@ class Hook(Section):
 
     disabled: Flag = False
     type: Text = ""
-    levels: list[Text] = Field(default_factory=list)
-    options: Annotated[MailOptions, Segment("MAILOPTIONS")] = Field(default_factory=MailOptions)
+    levels: list[Text] = option(factory=list)
+    options: Annotated[MailOptions, Segment("MAILOPTIONS")] = option(factory=MailOptions)
 
 
 class Log(Section):
     """`formatter` is any text here: a name that is not known is refused at start-up only."""
 
-    accesslog: AccessLog = Field(default_factory=AccessLog)
+    accesslog: AccessLog = option(factory=AccessLog)
     level: Level = "info"
     formatter: Text = "text"
-    fields: dict[str, Untyped] = Field(default_factory=dict)
-    hooks: list[Hook] = Field(default_factory=list)
+    fields: dict[str, Untyped] = option(factory=dict)
+    hooks: list[Hook] = option(factory=list)
     reportcaller: Flag = False

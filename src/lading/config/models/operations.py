@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from lading.config.models.http import split_address
+from lading.config.models.section import HIDDEN, Problem, Section, Segment, Then, option
+from lading.config.models.values import Duration, Flag, Integer, Lists, Secret, Text, nonzero_or, positive_or
 
-from lading.config.models.values import (
-    Duration,
-    Flag,
-    Integer,
-    Lists,
-    Secret,
-    Section,
-    Segment,
-    Text,
-    nonzero_or,
-    positive_or,
-)
+Interval = Annotated[Duration, Then(positive_or(10.0))]
 
-Interval = Annotated[Duration, AfterValidator(positive_or(10.0))]
+
+def _check_uri(uri: str) -> str:
+    parts = urlsplit(uri)
+    if uri and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ValueError("must be a URL that begins with http:// or https://")
+    return uri
+
+
+def _check_address(address: str) -> str:
+    if address:
+        split_address(address)
+    return address
+
+
+def _check_file(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("must be the path of a file")
+    return path
 
 
 class StorageDriverCheck(Section):
@@ -31,26 +41,26 @@ class StorageDriverCheck(Section):
 class FileCheck(Section):
     """Unhealthy while the file exists."""
 
-    file: Text = ""
+    file: Annotated[Text, Then(_check_file)] = ""
     interval: Interval = 10.0
     threshold: Integer = 0
 
 
 class HttpCheck(Section):
-    """`timeout` 0 is none."""
+    """`timeout` 0 is 60 s."""
 
-    uri: Text = ""
-    headers: Lists[Text] = Field(default_factory=dict, repr=False)
-    statuscode: Annotated[Integer, AfterValidator(nonzero_or(200))] = 200
+    uri: Annotated[Text, Then(_check_uri)] = ""
+    headers: Annotated[Lists[Text], HIDDEN] = option(factory=dict)
+    statuscode: Annotated[Integer, Then(nonzero_or(200))] = 200
     timeout: Duration = 0.0
     interval: Interval = 10.0
     threshold: Integer = 0
 
 
 class TcpCheck(Section):
-    """`timeout` 0 is none."""
+    """`timeout` 0 is 60 s."""
 
-    addr: Text = ""
+    addr: Annotated[Text, Then(_check_address)] = ""
     timeout: Duration = 0.0
     interval: Interval = 10.0
     threshold: Integer = 0
@@ -59,10 +69,17 @@ class TcpCheck(Section):
 class Health(Section):
     """A threshold of n is n failures in a row; 0 or less lets every result count."""
 
-    storagedriver: StorageDriverCheck = Field(default_factory=StorageDriverCheck)
-    file: Annotated[list[FileCheck], Segment("FILECHECKERS")] = Field(default_factory=list)
-    http: Annotated[list[HttpCheck], Segment("HTTPCHECKERS")] = Field(default_factory=list)
-    tcp: Annotated[list[TcpCheck], Segment("TCPCHECKERS")] = Field(default_factory=list)
+    storagedriver: StorageDriverCheck = option(factory=StorageDriverCheck)
+    file: Annotated[list[FileCheck], Segment("FILECHECKERS")] = option(factory=list)
+    http: Annotated[list[HttpCheck], Segment("HTTPCHECKERS")] = option(factory=list)
+    tcp: Annotated[list[TcpCheck], Segment("TCPCHECKERS")] = option(factory=list)
+
+    def complaints(self) -> Iterator[Problem]:
+        names = [check.file for check in self.file]
+        names += [check.uri for check in self.http] + [check.addr for check in self.tcp]
+        for name in sorted({*names} - {""}):
+            if names.count(name) > 1:
+                yield (), f"Check already exists: {name}"
 
 
 class Events(Section):
@@ -70,8 +87,8 @@ class Events(Section):
 
 
 class Ignore(Section):
-    mediatypes: list[Text] = Field(default_factory=list)
-    actions: list[Text] = Field(default_factory=list)
+    mediatypes: list[Text] = option(factory=list)
+    actions: list[Text] = option(factory=list)
 
 
 class Endpoint(Section):
@@ -80,17 +97,17 @@ class Endpoint(Section):
     name: Text = ""
     disabled: Flag = False
     url: Text = ""
-    headers: Lists[Text] = Field(default_factory=dict, repr=False)
-    timeout: Annotated[Duration, AfterValidator(positive_or(1.0))] = 1.0
-    threshold: Annotated[Integer, AfterValidator(positive_or(10))] = 10
-    backoff: Annotated[Duration, AfterValidator(positive_or(1.0))] = 1.0
-    ignoredmediatypes: list[Text] = Field(default_factory=list)
-    ignore: Ignore = Field(default_factory=Ignore)
+    headers: Annotated[Lists[Text], HIDDEN] = option(factory=dict)
+    timeout: Annotated[Duration, Then(positive_or(1.0))] = 1.0
+    threshold: Annotated[Integer, Then(positive_or(10))] = 10
+    backoff: Annotated[Duration, Then(positive_or(1.0))] = 1.0
+    ignoredmediatypes: list[Text] = option(factory=list)
+    ignore: Ignore = option(factory=Ignore)
 
 
 class Notifications(Section):
-    events: Annotated[Events, Segment("EVENTCONFIG")] = Field(default_factory=Events)
-    endpoints: list[Endpoint] = Field(default_factory=list)
+    events: Annotated[Events, Segment("EVENTCONFIG")] = option(factory=Events)
+    endpoints: list[Endpoint] = option(factory=list)
 
 
 class Exec(Section):
@@ -106,6 +123,6 @@ class Proxy(Section):
     remoteurl: Text = ""
     username: Text = ""
     password: Secret = ""
-    exec: Exec = Field(default_factory=Exec)
+    exec: Exec = option(factory=Exec)
     ttl: Duration = 168 * 3600.0
-    cachewritetimeout: Annotated[Duration, AfterValidator(positive_or(300.0))] = 300.0
+    cachewritetimeout: Annotated[Duration, Then(positive_or(300.0))] = 300.0

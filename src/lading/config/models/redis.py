@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, AliasChoices, Field
-
-from lading.config.models.values import Duration, Flag, Integer, Secret, Section, Text, nonzero_or
+from lading.config.models.section import Section, Then, option
+from lading.config.models.values import Duration, Flag, Integer, Secret, Text, nonzero_or
 
 
 class RedisTls(Section):
@@ -15,7 +14,7 @@ class RedisTls(Section):
     enabled: Flag | None = None
     certificate: Text = ""
     key: Text = ""
-    rootcas: list[Text] = Field(default_factory=list, validation_alias=AliasChoices("rootcas", "clientcas"))
+    rootcas: list[Text] = option(factory=list, keys=("rootcas", "clientcas"))
 
     @property
     def active(self) -> bool:
@@ -28,21 +27,21 @@ class Redis(Section):
 
     GROUP = "OPTIONS"
 
-    addrs: list[Text] = Field(default_factory=list)
+    addrs: list[Text] = option(factory=list)
     mastername: Text = ""
     clientname: Text = ""
     db: Integer = 0
-    protocol: Annotated[Integer, AfterValidator(nonzero_or(3))] = 3
+    protocol: Annotated[Integer, Then(nonzero_or(3))] = 3
     username: Text = ""
     password: Secret = ""
     sentinelusername: Text = ""
     sentinelpassword: Secret = ""
     maxretries: Integer = 0
     """0 is 3 tries, or in a cluster none; -1 is none."""
-    minretrybackoff: Annotated[Duration, AfterValidator(nonzero_or(0.008))] = 0.008
-    maxretrybackoff: Annotated[Duration, AfterValidator(nonzero_or(0.512))] = 0.512
-    dialtimeout: Annotated[Duration, AfterValidator(nonzero_or(5.0))] = 5.0
-    readtimeout: Annotated[Duration, AfterValidator(nonzero_or(3.0))] = 3.0
+    minretrybackoff: Annotated[Duration, Then(nonzero_or(0.008))] = 0.008
+    maxretrybackoff: Annotated[Duration, Then(nonzero_or(0.512))] = 0.512
+    dialtimeout: Annotated[Duration, Then(nonzero_or(5.0))] = 5.0
+    readtimeout: Annotated[Duration, Then(nonzero_or(3.0))] = 3.0
     """-1 ns is no limit, -2 ns is never to set one."""
     writetimeout: Duration = 0.0
     """0 is that of `readtimeout`."""
@@ -55,15 +54,13 @@ class Redis(Section):
     minidleconns: Integer = 0
     maxidleconns: Integer = 0
     maxactiveconns: Integer = 0
-    connmaxidletime: Annotated[Duration, AfterValidator(nonzero_or(1800.0))] = 1800.0
+    connmaxidletime: Annotated[Duration, Then(nonzero_or(1800.0))] = 1800.0
     connmaxlifetime: Duration = 0.0
-    maxredirects: Annotated[Integer, AfterValidator(nonzero_or(3))] = 3
+    maxredirects: Annotated[Integer, Then(nonzero_or(3))] = 3
     readonly: Flag = False
     routebylatency: Flag = False
     routerandomly: Flag = False
-    disableidentity: Flag = Field(
-        default=False, validation_alias=AliasChoices("disableidentity", "disableindentity")
-    )
+    disableidentity: Flag = option(default=False, keys=("disableidentity", "disableindentity"))
     identitysuffix: Text = ""
     unstableresp3: Flag = False
-    tls: RedisTls = Field(default_factory=RedisTls)
+    tls: RedisTls = option(factory=RedisTls)

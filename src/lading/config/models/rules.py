@@ -6,9 +6,8 @@ import re
 import warnings
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
-
-from lading.config.models.values import Flag, Integer, Section, Text, one_of, positive_or
+from lading.config.models.section import Section, Then, option
+from lading.config.models.values import Flag, Integer, Text, one_of, positive_or
 
 PlatformRule = Literal["all", "none", "list"]
 _UNKNOWN_RULE = "invalid platforms option <x> Must be one of [all, none, list]"
@@ -31,14 +30,14 @@ def _check_tags(limit: int) -> int:
     return limit or 1000
 
 
-Pattern = Annotated[Text, AfterValidator(_check_pattern)]
+Pattern = Annotated[Text, Then(_check_pattern)]
 
 
 class Urls(Section):
     """Searched for anywhere in a URL. Both lists empty: no URL is allowed."""
 
-    allow: list[Pattern] = Field(default_factory=list)
-    deny: list[Pattern] = Field(default_factory=list)
+    allow: list[Pattern] = option(factory=list)
+    deny: list[Pattern] = option(factory=list)
 
 
 class Platform(Section):
@@ -50,12 +49,12 @@ class Indexes(Section):
     """Whose children must exist: all, none, or those of a platform in the list (an empty list is all)."""
 
     platforms: Annotated[PlatformRule, one_of(PlatformRule, _UNKNOWN_RULE, empty="all", fold=True)] = "all"
-    platformlist: list[Platform] = Field(default_factory=list)
+    platformlist: list[Platform] = option(factory=list)
 
 
 class Manifests(Section):
-    urls: Urls = Field(default_factory=Urls)
-    indexes: Indexes = Field(default_factory=Indexes)
+    urls: Urls = option(factory=Urls)
+    indexes: Indexes = option(factory=Indexes)
 
 
 class Validation(Section):
@@ -63,7 +62,7 @@ class Validation(Section):
 
     enabled: Flag | None = None
     disabled: Flag = False
-    manifests: Manifests = Field(default_factory=Manifests)
+    manifests: Manifests = option(factory=Manifests)
 
     @property
     def active(self) -> bool:
@@ -71,16 +70,16 @@ class Validation(Section):
 
 
 class RepositoryPolicy(Section):
-    classes: list[Text] = Field(default_factory=list)
+    classes: list[Text] = option(factory=list)
 
 
 class Policy(Section):
-    repository: RepositoryPolicy = Field(default_factory=RepositoryPolicy)
+    repository: RepositoryPolicy = option(factory=RepositoryPolicy)
 
 
 class Catalog(Section):
-    maxentries: Annotated[Integer, AfterValidator(positive_or(1000))] = 1000
+    maxentries: Annotated[Integer, Then(positive_or(1000))] = 1000
 
 
 class Tags(Section):
-    maxtags: Annotated[Integer, AfterValidator(_check_tags)] = 1000
+    maxtags: Annotated[Integer, Then(_check_tags)] = 1000

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated
 
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    field_validator,
-    model_validator,
-)
-
-from lading.config.models.values import (
-    Integer,
-    Section,
-    Text,
-    Untyped,
-    shown,
-    value_of,
-)
-from lading.config.scalars import format_duration, parse_duration, parse_integer
+from lading.config.models.section import HIDDEN, Problem, Reads, Section, Then, option
+from lading.config.models.values import Integer, Text, Untyped, shown, value_of
+from lading.config.scalars import parse_duration, parse_integer
 from lading.config.yaml import Scalar
 
 DEFAULT_ROOT = "/var/lib/registry"
@@ -41,7 +26,7 @@ def _unless_false(data: object) -> bool:
     return value_of(data) is not False
 
 
-def _purge_duration(name: str, key: str) -> BeforeValidator:
+def _purge_duration(name: str, key: str) -> Reads:
     def check(data: object) -> float:
         if isinstance(data, int | float) and not isinstance(data, bool):
             return float(data)
@@ -53,17 +38,17 @@ def _purge_duration(name: str, key: str) -> BeforeValidator:
         except ValueError as error:
             raise ValueError(f"{PURGE_PROBLEM}Cannot parse {name}: {shown(data)} is {error}") from None
 
-    return BeforeValidator(check)
+    return Reads(check)
 
 
-def _flag_or(problem: str) -> BeforeValidator:
+def _flag_or(problem: str) -> Reads:
     def check(data: object) -> bool:
         value = value_of(data)
         if not isinstance(value, bool):
             raise ValueError(problem)
         return value
 
-    return BeforeValidator(check)
+    return Reads(check)
 
 
 def _cache_size(data: object) -> object:
@@ -77,32 +62,51 @@ def _check_limit(value: int) -> int:
     return value
 
 
+def _directory(data: object) -> str:
+    value = value_of(data)
+    if value is None or isinstance(value, dict | list):
+        raise ValueError(f"must be a path, not {shown(value)}")
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _threads(data: object) -> int:
+    value = value_of(data)
+    number = parse_integer(value.replace("_", "")) if isinstance(value, str) else value
+    if isinstance(value, str) and (number is None or not value[0].isdigit()):
+        raise ValueError(f"maxthreads config error: parameter must be an integer, '{value}' invalid")
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise ValueError(f"maxthreads config error: invalid value {shown(value)}")
+    return max(number, MINIMUM_THREADS)
+
+
 class Cache(Section):
     """`blobdescriptor` is any text here: an unknown cache is none."""
 
-    blobdescriptor: Text = Field(default="", validation_alias=AliasChoices("blobdescriptor", "layerinfo"))
-    blobdescriptorsize: Annotated[Integer, BeforeValidator(_cache_size)] = 10000
+    blobdescriptor: Text = option(default="", keys=("blobdescriptor", "layerinfo"))
+    blobdescriptorsize: Annotated[Integer, Reads(_cache_size)] = 10000
 
 
 class Delete(Section):
     """Only a real `true` enables deletion; `"true"` in quotes, or 1, leaves it off."""
 
-    enabled: Annotated[bool, BeforeValidator(_only_true)] = False
+    enabled: Annotated[bool, Reads(_only_true)] = False
+
+
+_REDIRECT_PROBLEM = "invalid type for redirect config: disable must be true or false"
 
 
 class Redirect(Section):
     """The section may be left out, but not be without its key."""
 
-    disable: Annotated[bool, _flag_or("invalid type for redirect config: disable must be true or false")]
+    disable: Annotated[bool, _flag_or(_REDIRECT_PROBLEM)] = False
 
-    @model_validator(mode="before")
-    @classmethod
-    def _key_is_required(cls, data: object) -> object:
-        return {"disable": None, **data} if isinstance(data, dict) else data
+    def complaints(self) -> Iterator[Problem]:
+        if "disable" not in self.given:
+            yield ("disable",), _REDIRECT_PROBLEM
 
 
 class TagLookup(Section):
-    concurrencylimit: Annotated[Integer, AfterValidator(_check_limit)] = 0
+    concurrencylimit: Annotated[Integer, Then(_check_limit)] = 0
     """How many tag links are read at a time; 0 is one for each CPU."""
 
 
@@ -111,19 +115,14 @@ class UploadPurging(Section):
 
     SHAPE = "uploadpurging config key must contain additional keys"
 
-    enabled: Annotated[bool, BeforeValidator(_unless_false)] = True
-    age: Annotated[float, _purge_duration("duration", "age"), PlainSerializer(format_duration)] = 168 * HOUR
-    interval: Annotated[float, _purge_duration("interval", "interval"), PlainSerializer(format_duration)] = (
-        24 * HOUR
-    )
+    enabled: Annotated[bool, Reads(_unless_false)] = True
+    age: Annotated[float, _purge_duration("duration", "age")] = 168 * HOUR
+    interval: Annotated[float, _purge_duration("interval", "interval")] = 24 * HOUR
     dryrun: Annotated[bool, _flag_or(f"{PURGE_PROBLEM}cannot parse dryrun")] = False
 
-    @model_validator(mode="before")
     @classmethod
-    def _nothing_else_when_off(cls, data: object) -> object:
-        if isinstance(data, dict) and value_of(data.get("enabled")) is False:
-            return {"enabled": False}
-        return data
+    def prepare(cls, entries: dict[str, object]) -> dict[str, object]:
+        return {"enabled": False} if value_of(entries.get("enabled")) is False else entries
 
 
 class ReadOnly(Section):
@@ -133,50 +132,25 @@ class ReadOnly(Section):
 
 
 class Maintenance(Section):
-    uploadpurging: UploadPurging = Field(default_factory=UploadPurging)
-    readonly: ReadOnly = Field(default_factory=ReadOnly)
-
-
-def _redirect_allowed() -> Redirect:
-    return Redirect(disable=False)
+    uploadpurging: UploadPurging = option(factory=UploadPurging)
+    readonly: ReadOnly = option(factory=ReadOnly)
 
 
 class Storage(Section):
     """In the file the driver is a key among the sections, and its value the parameters."""
 
     driver: Text
-    parameters: dict[str, Untyped] = Field(default_factory=dict, repr=False)
-    cache: Cache = Field(default_factory=Cache)
-    delete: Delete = Field(default_factory=Delete)
-    redirect: Redirect = Field(default_factory=_redirect_allowed)
-    tag: TagLookup = Field(default_factory=TagLookup)
-    maintenance: Maintenance = Field(default_factory=Maintenance)
+    parameters: Annotated[dict[str, Untyped], HIDDEN] = option(factory=dict)
+    cache: Cache = option(factory=Cache)
+    delete: Delete = option(factory=Delete)
+    redirect: Redirect = option(factory=Redirect)
+    tag: TagLookup = option(factory=TagLookup)
+    maintenance: Maintenance = option(factory=Maintenance)
 
 
 class FilesystemParameters(Section):
     """The parameters of the filesystem driver, from `Storage.parameters`."""
 
-    rootdirectory: str = DEFAULT_ROOT
-    maxthreads: int = DEFAULT_THREADS
+    rootdirectory: Annotated[str, Reads(_directory)] = DEFAULT_ROOT
+    maxthreads: Annotated[int, Reads(_threads)] = DEFAULT_THREADS
     """At most so many calls into the file system at a time."""
-
-    @field_validator("rootdirectory", mode="before")
-    @classmethod
-    def _path(cls, value: Any) -> str:
-        if value is None:
-            return DEFAULT_ROOT
-        if isinstance(value, dict | list):
-            raise ValueError(f"must be a path, not {shown(value)}")
-        return str(value).lower() if isinstance(value, bool) else str(value)
-
-    @field_validator("maxthreads", mode="before")
-    @classmethod
-    def _limit(cls, value: Any) -> int:
-        if value is None:
-            return DEFAULT_THREADS
-        number = parse_integer(value.replace("_", "")) if isinstance(value, str) else value
-        if isinstance(value, str) and (number is None or not value[0].isdigit()):
-            raise ValueError(f"maxthreads config error: parameter must be an integer, '{value}' invalid")
-        if not isinstance(number, int) or isinstance(number, bool):
-            raise ValueError(f"maxthreads config error: invalid value {shown(value)}")
-        return max(number, MINIMUM_THREADS)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
-
-from lading.config.models.values import Duration, Section, Text, one_of, positive_or
+from lading.config.models.section import Section, Then, option
+from lading.config.models.values import Duration, Text, one_of, positive_or
 
 SigningAlgorithm = Literal["ES256", "RS256"]
 _UNKNOWN = "unknown algorithm <x> (allowed: ES256, RS256)"
@@ -23,9 +22,9 @@ def _check_path(path: str) -> str:
 class ClaimRule(Section):
     """`claims` are patterns, all of which must match; `user` is a template of claims."""
 
-    claims: dict[str, Text] = Field(default_factory=dict)
+    claims: dict[str, Text] = option(factory=dict)
     user: Text = "${sub}"
-    groups: list[Text] = Field(default_factory=list)
+    groups: list[Text] = option(factory=list)
 
 
 class Workload(Section):
@@ -35,19 +34,19 @@ class Workload(Section):
     issuer: Text = ""
     audience: Text = ""
     jwks: Text = ""
-    rules: list[ClaimRule] = Field(default_factory=list)
+    rules: list[ClaimRule] = option(factory=list)
 
 
 class TokenServer(Section):
     """There is one with an `issuer`."""
 
     issuer: Text = ""
-    services: list[Text] = Field(default_factory=list)
-    path: Annotated[Text, AfterValidator(_check_path)] = "/auth/token"
+    services: list[Text] = option(factory=list)
+    path: Annotated[Text, Then(_check_path)] = "/auth/token"
     keys: Text = ""
     algorithm: Annotated[SigningAlgorithm, one_of(SigningAlgorithm, _UNKNOWN)] = "ES256"
-    rotation: Annotated[Duration, AfterValidator(positive_or(30 * _DAY))] = 30 * _DAY
-    expiry: Annotated[Duration, AfterValidator(positive_or(300.0))] = 300.0
-    refresh: Annotated[Duration, AfterValidator(positive_or(30 * _DAY))] = 30 * _DAY
+    rotation: Annotated[Duration, Then(positive_or(30 * _DAY))] = 30 * _DAY
+    expiry: Annotated[Duration, Then(positive_or(300.0))] = 300.0
+    refresh: Annotated[Duration, Then(positive_or(30 * _DAY))] = 30 * _DAY
     htpasswd: Text = ""
-    workloads: list[Workload] = Field(default_factory=list)
+    workloads: list[Workload] = option(factory=list)

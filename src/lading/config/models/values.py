@@ -4,44 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
-
-from lading.config.scalars import NANOSECOND, format_duration, parse_duration
-from lading.config.yaml import Scalar, is_null
+from lading.config.models.section import HIDDEN, Reads, without_nulls
+from lading.config.scalars import NANOSECOND, parse_duration
+from lading.config.yaml import Scalar
 
 T = TypeVar("T")
-
-
-class Segment(str):
-    """Marks a field whose segment in `REGISTRY_*` names is not its key in upper case."""
-
-    __slots__ = ()
-
-
-class Section(BaseModel):
-    """A mapping with known keys. Null stands for the defaults, of a section as of each of its keys."""
-
-    model_config = ConfigDict(extra="ignore", populate_by_name=True, defer_build=True)
-
-    GROUP: ClassVar[str | None] = None
-    """A segment of `REGISTRY_*` names that may stand before those of the fields."""
-    SHAPE: ClassVar[str] = "must be a mapping"
-    """What to say of anything else."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _leave_out_nulls(cls, data: object) -> object:
-        if is_null(data):
-            return {}
-        if isinstance(data, Scalar | list):
-            raise ValueError(cls.SHAPE)
-        return without_nulls(data)
-
-
-def without_nulls(data: object) -> object:
-    return {k: v for k, v in data.items() if not is_null(v)} if isinstance(data, dict) else data
 
 
 def resolved(data: object) -> object:
@@ -112,7 +81,11 @@ def _duration(data: object) -> float:
         raise ValueError(f"{shown(data)} is {error}; a bare number counts nanoseconds") from None
 
 
-def one_of(words: object, otherwise: str, *, empty: str | None = None, fold: bool = False) -> BeforeValidator:
+class AnyCase(Reads):
+    """Of the words of a `Literal`, in any case."""
+
+
+def one_of(words: object, otherwise: str, *, empty: str | None = None, fold: bool = False) -> Reads:
     """One of the words of a `Literal`; "" is `empty`, if given. `otherwise` complains, of `<x>`."""
     allowed = get_args(words)
 
@@ -125,7 +98,7 @@ def one_of(words: object, otherwise: str, *, empty: str | None = None, fold: boo
             raise ValueError(otherwise.replace("<x>", text))
         return word
 
-    return BeforeValidator(check)
+    return AnyCase(check) if fold else Reads(check)
 
 
 def positive_or(default: float) -> Callable[[float], float]:
@@ -136,11 +109,11 @@ def nonzero_or(default: float) -> Callable[[float], float]:
     return lambda value: value or default
 
 
-Text = Annotated[str, BeforeValidator(_text)]
-Secret = Annotated[str, BeforeValidator(_text), Field(repr=False)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Integer = Annotated[int, BeforeValidator(_integer)]
-Duration = Annotated[float, BeforeValidator(_duration), PlainSerializer(format_duration)]
+Text = Annotated[str, Reads(_text)]
+Secret = Annotated[str, Reads(_text), HIDDEN]
+Flag = Annotated[bool, Reads(_flag)]
+Integer = Annotated[int, Reads(_integer)]
+Duration = Annotated[float, Reads(_duration)]
 """Seconds. Read from a Go duration, or from a bare number of nanoseconds; from code, a number of seconds."""
-Untyped = Annotated[Any, BeforeValidator(resolved)]
-Lists = Annotated[dict[str, list[T]], BeforeValidator(without_nulls)]
+Untyped = Annotated[Any, Reads(resolved)]
+Lists = Annotated[dict[str, list[T]], Reads(without_nulls)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lading.registry.ports import PathNotFoundError
+from lading.registry.ports import InvalidPathError, PathNotFoundError, found
 from lading.testing.storage.trial import MIB, Trial, equal, noise
 
 PAYLOADS = [b"", b"a", "©".encode(), noise(32), b"\x80\x80\x80\x80", noise(MIB)]
@@ -78,6 +78,53 @@ async def case_concurrent_puts_make_one_directory(t: Trial) -> None:
     equal(await t.list(t.key("a", "b", "c")), names, "the directory")
     for name in names:
         equal(await t.storage.get(t.key("a", "b", "c", name)), name.encode(), name)
+
+
+async def case_put_all(t: Trial) -> None:
+    first, second, third = t.key("a", "1"), t.key("a", "b", "2"), t.key("c", "3")
+    for content in (b"new", b"replaced", b"replaced"):
+        await t.storage.put_all({first: content, second: noise(300_000)}, {}, {third: content})
+        equal(await t.peer.get(first), content, first)
+        equal(await t.peer.get(second), noise(300_000), second)
+        equal(await t.peer.get(third), content, third)
+    await t.storage.put_all()
+    equal(await t.list(t.key("a")), ["1", "b"], "the directory")
+    equal(await t.list(t.key("c")), ["3"], "the other directory")
+
+
+async def case_put_all_needs_keys(t: Trial) -> None:
+    with t.refused(InvalidPathError, key="/a/../b"):
+        await t.storage.put_all({t.key("first"): b""}, {"/a/../b": b""})
+    await t.assert_missing(t.key("first"))
+
+
+async def case_put_all_in_order(t: Trial) -> None:
+    """At no moment is one there without those before it."""
+    for turn in range(20):
+        stages = {t.key(str(turn), "1"): b"1", t.key(str(turn), "2"): b"2"}, {t.key(str(turn), "3"): b"3"}
+        keys = [key for objects in stages for key in objects]
+        writing = asyncio.create_task(t.storage.put_all(*stages))
+        while not writing.done():
+            # From the last to the first: what appears meanwhile was before.
+            seen = [await _is_there(t, key) for key in reversed(keys)]
+            equal(seen, sorted(seen), "which are there, from the last to the first")
+            await asyncio.sleep(0)
+        await writing
+
+
+async def case_put_all_at_once(t: Trial) -> None:
+    async def put(number: int) -> None:
+        content = str(number).encode()
+        await t.storage.put_all({t.key("all", "same"): b"same"}, {t.key("moving", "link"): content})
+
+    await asyncio.gather(*map(put, range(20)))
+    equal(await t.storage.get(t.key("all", "same")), b"same", "what all have put")
+    assert int(await t.storage.get(t.key("moving", "link"))) in range(20), "a mixture"
+    equal(await t.list(t.key("moving")), ["link"], "the directory")
+
+
+async def _is_there(t: Trial, key: str) -> bool:
+    return await found(t.peer, key) is not None
 
 
 async def _replace(t: Trial, key: str, versions: list[bytes]) -> None:

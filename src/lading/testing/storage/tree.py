@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from lading.registry.ports import PathNotFoundError
+from lading.registry.ports import InvalidPathError, PathNotFoundError, Steps
 from lading.testing.storage.trial import Trial, equal, noise
 
 CLOCK_SKEW = 300.0
@@ -87,11 +87,94 @@ async def case_delete_while_listing(t: Trial) -> None:
     names = [f"{number:02}" for number in range(30)]
     for name in names:
         await t.storage.put(t.key(name, "object"), b"content", durable=False)
-    seen = []
-    async for name in t.storage.list(t.key()):
-        seen.append(name)
-        await t.storage.delete(t.key(name))
+    seen: list[str] = []
+    while page := await t.list(t.key(), after=seen[-1] if seen else "", limit=4):
+        seen += page
+        for name in page:
+            await t.storage.delete(t.key(name))
     equal(seen, names, "what was listed")
+
+
+async def case_list_in_pages(t: Trial) -> None:
+    names = sorted(f"{number * 7919 % 1000}" for number in range(50))
+    for name in names:
+        await t.storage.put(t.key(name), b"", durable=False)
+    for limit in (0, 1, 7, 49, 50, 51, 5000):
+        equal(await t.list(t.key(), limit=limit), names[:limit], f"the first {limit}")
+        for after in (names[0], names[-2], names[-1], "5", "~"):
+            expected = [name for name in names if name > after][:limit]
+            equal(await t.list(t.key(), after=after, limit=limit), expected, f"{limit} after {after}")
+    equal(await t.list("/", limit=1), [t.ROOT], "one of the root")
+
+
+async def case_list_of_what_holds_something(t: Trial) -> None:
+    names = [f"{number:02}" for number in range(40)]
+    for number, name in enumerate(names):
+        await t.storage.put(t.key(name, "inner", "object" if number % 4 == 0 else "other"), b"", durable=False)
+    await t.storage.put(t.key("object"), b"")
+    holding = names[::4]
+    for after in ("", "00", "01", "20", "36", "37"):
+        expected = [name for name in holding if name > after]
+        equal(await t.list(t.key(), after=after, holding="inner/object"), expected, f"after {after}")
+        for limit in (0, 1, 3, 9, 10, 1000):
+            found = await t.list(t.key(), after=after, limit=limit, holding="inner/object")
+            equal(found, expected[:limit], f"{limit} after {after}")
+    equal(await t.list(t.key(), holding="inner"), names, "what holds a directory")
+    equal(await t.list("/", holding="object"), [t.ROOT], "the root")
+    await t.storage.delete(t.key("00", "inner", "object"))
+    await t.peer.delete(t.key("04", "inner", "object"))
+    equal(await t.list(t.key(), holding="inner/object"), holding[2:], "what still holds it")
+    for key in (t.key("object"), t.key("missing")):
+        with t.refused(PathNotFoundError, key=key):
+            await t.list(key, holding="inner/object")
+
+
+async def case_list_shows_every_change_at_once(t: Trial) -> None:
+    """Also of those made within one tick of a clock, by others, and after the directory was listed before."""
+    shown: set[str] = set()
+    for number in range(60):
+        name = f"{number * 7 % 20:02}"
+        storage = t.peer if number % 3 else t.storage
+        if name in shown:
+            await storage.delete(t.key("directory", name))
+            shown.remove(name)
+        else:
+            await storage.put(t.key("directory", name), b"", durable=False)
+            shown.add(name)
+        for limit in (None, 100):
+            equal(await t.list(t.key("directory"), limit=limit), sorted(shown), f"the names after change {number}")
+
+
+async def case_explore(t: Trial) -> None:
+    for names in (["a", "1"], ["a", "2", "x"], ["b", "object"], ["c"]):
+        await t.storage.put(t.key(*names), b"", durable=False)
+    asked = [t.key(*names) for names in ([], ["a"], ["a", "2"], ["b"], ["b", "object"], ["missing"], ["c", "x"])]
+    expected = [["a", "b", "c"], ["1", "2"], ["x"], ["object"], [], [], []]
+
+    def steps() -> Steps[list[list[str]]]:
+        found: list[list[str]] = []
+        while len(found) < len(asked):
+            answers = yield asked[len(found) :]
+            assert answers, "no answer"
+            found += map(list, answers)
+        return found
+
+    for storage in (t.storage, t.peer):
+        equal(await storage.explore(steps()), expected, "what was found")
+
+
+async def case_explore_nothing_or_a_wrong_key(t: Trial) -> None:
+    def nothing() -> Steps[int]:
+        return 1
+        yield
+
+    def wrong(key: str) -> Steps[None]:
+        yield [key]
+
+    equal(await t.storage.explore(nothing()), 1, "the result")
+    for key in ("/a/../b", "a", "/a b", "", "/"):
+        with t.refused(InvalidPathError, key=key):
+            await t.storage.explore(wrong(key))
 
 
 async def case_move(t: Trial) -> None:

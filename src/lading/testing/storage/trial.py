@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,8 +71,10 @@ class Trial:
             await reader.close()
         return bytes(data)
 
-    async def list(self, key: str, *, after: str = "") -> list[str]:
-        return [name async for name in self.storage.list(key, after=after)]
+    async def list(
+        self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
+    ) -> Sequence[str]:
+        return list(await self.storage.list(key, after=after, limit=limit, holding=holding))
 
     async def size_of_unfinished(self, key: str) -> int:
         """As an upload's state is asked for: the size an appending writer finds."""

@@ -157,6 +157,42 @@ async def case_commit_to_a_target(t: Trial) -> None:
     equal(await t.storage.get(target), content, "the target later")
 
 
+async def case_commit_and_then(t: Trial) -> None:
+    """The objects follow what was committed, at once or where it is deleted meanwhile not at all."""
+    key, target, link = t.key("uploads", "data"), t.key("blobs", "data"), t.key("links", "link")
+    for place in (target, None):
+        await t.storage.put(t.key("uploads", "states", "one"), b"")
+        writer = await t.storage.writer(key, append=False)
+        await writer.write([b"content"])
+        await writer.commit(place, {link: str(place).encode()}, None if place is None else t.key("uploads"))
+        equal(await t.peer.get(place or key), b"content", "what was committed")
+        equal(await t.peer.get(link), str(place).encode(), "the object that follows")
+        if place is not None:
+            await t.assert_missing(t.key("uploads"))
+    writer = await t.storage.writer(key, append=False)
+    await writer.write([b"content"])
+    with t.refused(InvalidPathError, key="/a/../b"):
+        await writer.commit(target, {"/a/../b": b""})
+    await t.peer.delete(key)
+    with t.refused(PathNotFoundError):
+        await writer.commit(t.key("other"), {t.key("another"): b""})
+    await t.assert_missing(t.key("other"))
+    await t.assert_missing(t.key("another"))
+    equal(await t.list(t.key("links")), ["link"], "the links")
+
+
+async def case_write_shows_what_is_written(t: Trial) -> None:
+    for size in (0, 1, 100_000, 3 * MIB):
+        shown: list[bytes] = []
+        chunks = [noise(size), b"", b"end"]
+        writer = await t.storage.writer(t.key("object"), append=False)
+        await writer.write(chunks, shown.append)
+        equal(writer.size, size + 3, "the writer's size")
+        await writer.commit()
+        equal(b"".join(shown), b"".join(chunks), "what was shown")
+        equal(await t.read(t.key("object")), b"".join(chunks), "the content")
+
+
 async def case_commit_to_no_key(t: Trial) -> None:
     writer = await t.storage.writer(t.key("object"), append=False)
     await writer.write([b"content"])

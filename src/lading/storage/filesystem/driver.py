@@ -12,9 +12,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
-import shutil
-import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -22,13 +19,18 @@ from typing import ParamSpec, TypeVar
 from lading.registry.ports import (
     BusyError,
     InvalidOffsetError,
+    Objects,
     PathNotFoundError,
     Stat,
+    Steps,
     StorageError,
     StorageFullError,
     Traits,
     check_key,
+    run_steps,
 )
+from lading.storage.filesystem import changes
+from lading.storage.filesystem.listings import NOT_FOUND, Listings, page
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,19 +40,19 @@ DRIVER = "filesystem"
 INLINE_BYTES = 128 * 1024
 """Transfers up to this size run in the event loop: a hop to a thread costs as much as copying 0.5 MiB."""
 
+INLINE_NAMES = 256
+"""Up to so many names are looked up in the event loop: 1 µs each."""
+
 LINK_BYTES = 4096
 """What is read of a small object at once: all of a link, most manifests."""
 
 HOLD_SECONDS = 0.005
 """How often somebody who waits for a directory looks again: waiting in a thread could not be cancelled."""
 
-_COMPONENT = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
-_TEMPORARY = re.compile(r".*\.[0-9a-f]{32}\.tmp", re.ASCII)
-_NOT_FOUND = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _MAX_VECTORS = 512
-_ATTEMPTS = 100
-"""How often a race with a concurrent delete may be lost before it counts as a failure."""
+_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class _StorageErrors:
@@ -69,14 +71,15 @@ class _StorageErrors:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, OSError):
-            raise self._translated(error) from error
+            raise _translated(self._key, error) from error
 
-    def _translated(self, error: OSError) -> StorageError:
-        if error.errno in _NOT_FOUND:
-            return PathNotFoundError(DRIVER, self._key)
-        if error.errno in _FULL:
-            return StorageFullError(DRIVER, f"{error.strerror}: {self._key}")
-        return StorageError(DRIVER, f"{error.strerror or type(error).__name__}: {self._key}")
+
+def _translated(key: str, error: OSError) -> StorageError:
+    if error.errno in NOT_FOUND:
+        return PathNotFoundError(DRIVER, key)
+    if error.errno in _FULL:
+        return StorageFullError(DRIVER, f"{error.strerror}: {key}")
+    return StorageError(DRIVER, f"{error.strerror or type(error).__name__}: {key}")
 
 
 class FilesystemStorage:
@@ -88,18 +91,20 @@ class FilesystemStorage:
     def __init__(self, root: str, threads: int = 100) -> None:
         self._root = os.path.abspath(root)
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=DRIVER)
+        self._listings = Listings()
 
     async def stat(self, key: str) -> Stat:
-        path = self._root if key == "/" else self._path(key)
-        with _StorageErrors(key):
-            status = os.stat(path)
+        try:
+            status = os.stat(self._root if key == "/" else self._root + check_key(DRIVER, key))
+        except OSError as error:
+            raise _translated(key, error) from error
         is_directory = _is_directory(status)
         return Stat(0 if is_directory else status.st_size, status.st_mtime, is_directory)
 
     async def get(self, key: str) -> bytes:
         path = self._path(key)
-        with _StorageErrors(key):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, _READ_FLAGS)
             try:
                 data = os.read(descriptor, LINK_BYTES)
                 if len(data) < LINK_BYTES:
@@ -110,21 +115,31 @@ class FilesystemStorage:
                 return data + os.read(descriptor, left)
             finally:
                 os.close(descriptor)
+        except OSError as error:
+            raise _translated(key, error) from error
 
     async def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         path = self._path(key)
         with _StorageErrors(key):
             if durable or len(data) > INLINE_BYTES:
-                await self._in_thread(_put, path, data, durable)
+                await self._in_thread(changes.put, path, data, durable=durable)
             else:
-                _put(path, data, durable)
+                changes.put(path, data, durable=durable)
+
+    async def put_all(self, *stages: Objects) -> None:
+        placed = [[(self._path(key), data) for key, data in objects.items()] for objects in stages]
+        with _StorageErrors(next((key for objects in stages for key in objects), "/")):
+            # Whoever holds a directory around this lets go of it only when nothing changes any more.
+            await _to_the_end(self._threads, lambda: changes.put_all(placed))
 
     async def open(self, key: str, offset: int = 0) -> FileReader:
         if offset < 0:
             raise InvalidOffsetError(DRIVER, key, offset)
         path = self._path(key)
-        with _StorageErrors(key):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, _READ_FLAGS)
+        except OSError as error:
+            raise _translated(key, error) from error
         status = os.fstat(descriptor)
         if _is_directory(status):
             os.close(descriptor)
@@ -149,30 +164,51 @@ class FilesystemStorage:
     async def move(self, source: str, target: str) -> None:
         source_path, target_path = self._path(source), self._path(target)
         with _StorageErrors(source):
-            await self._in_thread(_move, source_path, target_path)
+            await self._in_thread(changes.move, source_path, target_path)
 
     async def delete(self, key: str) -> None:
         path = self._path(key)
         with _StorageErrors(key):
-            await self._in_thread(_delete, path)
+            await self._in_thread(changes.delete, path)
 
-    async def list(self, key: str, *, after: str = "") -> AsyncIterator[str]:
+    async def list(
+        self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
+    ) -> Sequence[str]:
         path = self._root if key == "/" else self._path(key)
+        if holding:
+            check_key(DRIVER, f"/-/{holding}")
         try:
             with _StorageErrors(key):
-                names = await self._in_thread(_list, path, after)
+                if limit is not None and limit <= INLINE_NAMES:
+                    known = self._listings.remembered(path)
+                    if known is not None:
+                        return page(path, known, after, limit, holding)
+                return await self._in_thread(self._listings.page, path, after, limit, holding)
         except PathNotFoundError:
             if key == "/":
-                return
+                return []
             raise
-        for name in names:
-            yield name
+
+    async def explore(self, steps: Steps[T]) -> T:
+        return await self._in_thread(run_steps, steps, self._names)
+
+    def _names(self, key: str) -> Sequence[str]:
+        path = self._path(key)
+        try:
+            return self._listings.get(path).names()
+        except OSError as error:
+            if error.errno in NOT_FOUND:
+                return []
+            raise _translated(key, error) from error
 
     @contextlib.asynccontextmanager
     async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:
         path = self._path(key)
         with _StorageErrors(key):
-            descriptor = await self._in_thread(_open_directory, path)
+            try:
+                descriptor = os.open(path, _DIRECTORY)
+            except FileNotFoundError:
+                descriptor = await self._in_thread(_make_and_open, path)
         try:
             while True:
                 with _StorageErrors(key), contextlib.suppress(BlockingIOError):
@@ -198,6 +234,8 @@ class FilesystemStorage:
 class FileReader:
     """See `lading.registry.ports.Reader`."""
 
+    __slots__ = ("_descriptor", "_key", "_offset", "_threads", "path", "size")
+
     def __init__(
         self, threads: ThreadPoolExecutor, descriptor: int, key: str, path: str, size: int, offset: int
     ) -> None:
@@ -217,11 +255,13 @@ class FileReader:
         limit = min(limit, self.size - self._offset)
         if limit <= 0:
             return b""
-        with _StorageErrors(self._key):
+        try:
             if limit <= INLINE_BYTES:
                 data = os.pread(self._descriptor, limit, self._offset)
             else:
                 data = await self._read_in_thread(limit)
+        except OSError as error:
+            raise _translated(self._key, error) from error
         self._offset += len(data)
         return data
 
@@ -258,26 +298,35 @@ class FileWriter:
         self._path = root + key
         self._ended = ""
 
-    async def write(self, chunks: Sequence[bytes]) -> None:
+    async def write(self, chunks: Sequence[bytes], also: Callable[[bytes], None] | None = None) -> None:
         self._check_open()
         with _StorageErrors(self._key):
-            if sum(map(len, chunks)) <= INLINE_BYTES:
-                self._write(chunks)
+            if sum(map(len, chunks)) <= (INLINE_BYTES if also is None else INLINE_BYTES // 2):
+                self._write(chunks, also)
             else:
-                await self._in_thread(lambda: self._write(chunks))
+                await self._in_thread(lambda: self._write(chunks, also))
 
     async def close(self) -> None:
         if not self._ended:
             await self._end("closed", self._sync)
 
-    async def commit(self, target: str | None = None) -> None:
+    async def commit(
+        self, target: str | None = None, then: Objects | None = None, remove: str | None = None
+    ) -> None:
         self._check_open()
+        removed = None if remove is None else self._root + check_key(DRIVER, remove)
         target_path = None if target is None else self._root + check_key(DRIVER, target)
+        placed = [(self._root + check_key(DRIVER, key), data) for key, data in (then or {}).items()]
 
         def commit() -> None:
-            self._sync()
-            if target_path is not None:
-                _move(self._path, target_path)
+            if target_path is None:
+                self._sync()
+                changes.put_all([placed])
+            else:
+                changes.place(self._descriptor, self._path, target_path, placed)
+            if removed is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    changes.delete(removed)
 
         await self._end("committed", commit)
 
@@ -294,7 +343,16 @@ class FileWriter:
         if self._ended:
             raise StorageError(DRIVER, f"already {self._ended}: {self._key}")
 
-    def _write(self, chunks: Sequence[bytes]) -> None:
+    def _write(self, chunks: Sequence[bytes], also: Callable[[bytes], None] | None) -> None:
+        if also is None:
+            self._append(chunks)
+            return
+        for chunk in chunks:
+            # One after the other, so that what was just hashed or copied is still in the processor's cache.
+            self._append([chunk])
+            also(chunk)
+
+    def _append(self, chunks: Sequence[bytes]) -> None:
         left = [memoryview(chunk) for chunk in chunks if chunk]
         while left:
             written = os.writev(self._descriptor, left[:_MAX_VECTORS])
@@ -320,35 +378,32 @@ class FileWriter:
             await self._in_thread(end)
 
     async def _in_thread(self, call: Callable[[], None]) -> None:
-        # A cancelled request must not run on while a thread still uses the descriptor: wait for it first.
-        future = asyncio.get_running_loop().run_in_executor(self._threads, call)
-        try:
-            await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            raise
+        # A cancelled request must not run on while a thread still uses the descriptor.
+        await _to_the_end(self._threads, call)
+
+
+async def _to_the_end(threads: ThreadPoolExecutor, call: Callable[[], None]) -> None:
+    """Call it in a thread. Who is cancelled meanwhile waits for it all the same."""
+    future = asyncio.get_running_loop().run_in_executor(threads, call)
+    try:
+        await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
 
 
 def _is_directory(status: os.stat_result) -> bool:
     return status.st_mode & 0o170000 == 0o040000
 
 
-def _list(path: str, after: str) -> list[str]:
-    """What is not of our making (`lost+found`, …) cannot be a key; files on their way are not listed."""
-    names = [name for name in os.listdir(path) if name > after and _COMPONENT.fullmatch(name) is not None]
-    return sorted(
-        name for name in names if _TEMPORARY.fullmatch(name) is None or os.path.isdir(os.path.join(path, name))
-    )
-
-
-def _open_directory(path: str) -> int:
-    for attempt in range(_ATTEMPTS):
+def _make_and_open(path: str) -> int:
+    for attempt in range(changes.ATTEMPTS):
+        changes.sync_directories(changes.make_directories(path))
         try:
-            return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            return os.open(path, _DIRECTORY)
         except FileNotFoundError:
-            if attempt == _ATTEMPTS - 1:
+            if attempt == changes.ATTEMPTS - 1:
                 raise
-            _sync_directories(_make_directories(path))
     raise AssertionError("unreachable")
 
 
@@ -360,73 +415,10 @@ def _read(descriptor: int, size: int) -> bytes:
         os.close(descriptor)
 
 
-def _put(path: str, data: bytes, durable: bool) -> None:
-    for attempt in range(_ATTEMPTS):
-        try:
-            _put_once(path, data, durable)
-            return
-        except FileNotFoundError:
-            # A concurrent delete took the directory with our file in it: as if it had come before.
-            if attempt == _ATTEMPTS - 1:
-                raise
-
-
-def _put_once(path: str, data: bytes, durable: bool) -> None:
-    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
-    descriptor, changed = _create(temporary)
-    try:
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            if durable:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    if durable:
-        _sync_directories([os.path.dirname(path), *changed])
-
-
-def _move(source: str, target: str) -> None:
-    changed: list[str] = []
-    for attempt in range(_ATTEMPTS):
-        try:
-            os.replace(source, target)
-            break
-        except FileNotFoundError:
-            if attempt == _ATTEMPTS - 1 or not os.path.lexists(source):
-                raise
-            changed += _make_directories(os.path.dirname(target))
-    _sync_directories([os.path.dirname(target), *changed])
-
-
-def _delete(path: str) -> None:
-    try:
-        os.unlink(path)
-    except IsADirectoryError:
-        for attempt in range(_ATTEMPTS):
-            try:
-                shutil.rmtree(path)
-            except FileNotFoundError:
-                # Somebody deletes the same tree: done when it is gone, by whomever.
-                if not os.path.lexists(path):
-                    return
-            except OSError as error:
-                if error.errno != errno.ENOTEMPTY or attempt == _ATTEMPTS - 1:
-                    raise
-            else:
-                return
-
-
 def _open_exclusively(path: str, key: str) -> int:
     """Raises `BusyError` while another writer, in this process or another, has the file open."""
-    for _ in range(_ATTEMPTS):
-        descriptor, _ = _create(path)
+    for _ in range(changes.ATTEMPTS):
+        descriptor, _ = changes.create(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Between open and lock the last writer may have moved the file away: then this is not ours.
@@ -441,46 +433,3 @@ def _open_exclusively(path: str, key: str) -> int:
             raise
         os.close(descriptor)
     raise BusyError(DRIVER, f"another writer is active: {key}")
-
-
-def _create(path: str) -> tuple[int, list[str]]:
-    """Opens for writing, made with its parents where missing, and the directories that thereby changed."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-    changed: list[str] = []
-    for attempt in range(_ATTEMPTS):
-        try:
-            return os.open(path, flags, 0o666), changed
-        except FileNotFoundError:
-            # Again, because a concurrent delete may take away what was just made.
-            if attempt == _ATTEMPTS - 1:
-                raise
-            changed += _make_directories(os.path.dirname(path))
-    raise AssertionError("unreachable")
-
-
-def _make_directories(path: str) -> list[str]:
-    """The directories that got a new entry, innermost first."""
-    missing: list[str] = []
-    while not os.path.isdir(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    changed = []
-    for directory in reversed(missing):
-        # What exists was made meanwhile; where the parent is gone again, the caller tries once more.
-        with contextlib.suppress(FileExistsError, FileNotFoundError):
-            os.mkdir(directory, 0o777)
-            changed.append(os.path.dirname(directory))
-    return changed[::-1]
-
-
-def _sync_directories(paths: list[str]) -> None:
-    """A rename or a new directory survives a power cut only when the directory that names it is synced."""
-    for path in paths:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # deleted meanwhile, with what it held
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -1,0 +1,12 @@
+"""Every client against one worker, against four, and over TLS with HTTP/2, where the client speaks it."""
+
+from __future__ import annotations
+
+import pytest
+from tests.servers.serving import FOUR_WORKERS, HTTP2_OVER_TLS, ONE_WORKER, Serving
+
+
+@pytest.fixture(params=[ONE_WORKER, FOUR_WORKERS, HTTP2_OVER_TLS], ids=lambda serving: serving.name)
+def serving(request: pytest.FixtureRequest) -> Serving:
+    found: Serving = request.param
+    return found

@@ -1,0 +1,129 @@
+"""`lading config` and `--strict`, as an operator sees them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lading.cli import main
+
+GOOD = "version: 0.1\nstorage: inmemory\nhttp: {addr: ':1'}\n"
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch):
+    monkeypatch.delenv("REGISTRY_CONFIGURATION_PATH", raising=False)
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def written(text):
+        (tmp_path / "c.yml").write_text(text)
+        return "c.yml"
+
+    return written
+
+
+class TestCheck:
+    def test_good(self, write, capsys):
+        assert main(["config", "check", write(GOOD)]) == 0
+        assert capsys.readouterr() == ("c.yml: can be served\n", "")
+
+    def test_the_default(self, capsys):
+        assert main(["config", "check"]) == 0
+        assert capsys.readouterr().out == "default.yml (built in): can be served\n"
+
+    def test_the_file_a_variable_names(self, write, capsys, monkeypatch):
+        monkeypatch.setenv("REGISTRY_CONFIGURATION_PATH", write(GOOD))
+        assert main(["config", "check"]) == 0
+        assert capsys.readouterr().out == "c.yml: can be served\n"
+
+    def test_everything_at_once(self, write, capsys, monkeypatch):
+        monkeypatch.setenv("REGISTRY_HTTP_ADDRESS", ":1")
+        assert (
+            main(["config", "check", write("version: 0.1\nhttp:\n  net: udp\n  adr: x\ntags: {maxtags: -1}\n")])
+            == 1
+        )
+        assert capsys.readouterr().out.splitlines() == [
+            "error: c.yml:1:1: storage: no storage configuration provided",
+            "error: c.yml:3:8: http.net: unknown address type udp (allowed: tcp, unix)",
+            "error: c.yml:5:17: tags.maxtags: maxtags limit must be a non-negative integer value",
+            "warning: Ignoring unrecognized environment variable REGISTRY_HTTP_ADDRESS",
+            "warning: c.yml:4:3: http.adr: unknown key, ignored (did you mean addr?)",
+        ]
+
+    def test_what_this_version_has_not(self, write, capsys):
+        assert main(["config", "check", write(f"{GOOD}auth: ldap\n")]) == 1
+        assert capsys.readouterr().out.startswith(
+            "error: c.yml:4:7: auth: unable to configure authorization (ldap)"
+        )
+
+    def test_warnings_are_errors_if_strict(self, write, capsys):
+        name = write(f"{GOOD}htp: 1\n")
+        assert main(["config", "check", name]) == 0
+        assert main(["config", "check", name, "--strict"]) == 1
+        assert capsys.readouterr().out.splitlines() == [
+            "warning: c.yml:4:1: htp: unknown key, ignored (did you mean http?)",
+            "c.yml: can be served",
+            "error: c.yml:4:1: htp: unknown key, ignored (did you mean http?)",
+        ]
+
+    def test_a_file_that_is_not_there(self, capsys):
+        assert main(["config", "check", "/nowhere"]) == 1
+        assert capsys.readouterr().out == "error: /nowhere: cannot be read: No such file or directory\n"
+
+
+class TestServe:
+    def test_strict(self, write, capsys, monkeypatch):
+        monkeypatch.setenv("REGISTRY_DUCKS", "quack")
+        assert main(["serve", "--strict", write(f"{GOOD}htp: 1\n")]) == 1
+        assert capsys.readouterr().err == (
+            "configuration error: error parsing c.yml:\n"
+            "  Ignoring unrecognized environment variable REGISTRY_DUCKS\n"
+            "  c.yml:4:1: htp: unknown key, ignored (did you mean http?)\n"
+        )
+
+    def test_the_line_for_what_this_version_has_not(self, write, capsys):
+        assert main(["serve", write(f"{GOOD}proxy: {{remoteurl: https://a}}\n")]) == 1
+        assert capsys.readouterr().err == (
+            "configuration error: error parsing c.yml: c.yml:4:20: proxy.remoteurl:"
+            " not supported by this version of Lading: it cannot pull through\n"
+        )
+
+
+class TestShow:
+    def test_yaml(self, write, capsys):
+        assert main(["config", "show", write(f"{GOOD}proxy: {{password: hunter2}}\n")]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split() for line in lines if line.strip().startswith(("addr: :1", "password: '***'"))] == [
+            ["addr:", ":1", "#", "c.yml:3:14"],
+            ["password:", "'***'", "#", "c.yml:4:19"],
+        ]
+
+    def test_json(self, write, capsys):
+        assert main(["config", "show", "--json", write(GOOD)]) == 0
+        assert json.loads(capsys.readouterr().out)["http.addr"] == {"value": ":1", "source": "c.yml:3:14"}
+
+    def test_a_bad_file(self, write, capsys):
+        assert main(["config", "show", write("version: 7")]) == 1
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert err.startswith(
+            'configuration error: error parsing c.yml: c.yml:1:10: version: unsupported version: "7"'
+        )
+
+
+def test_schema(capsys):
+    assert main(["config", "schema"]) == 0
+    assert "storage" in json.loads(capsys.readouterr().out)["properties"]
+
+
+@pytest.mark.parametrize("arguments", [["config"], ["config", "sow"], ["config", "schema", "x"], []])
+def test_misuse(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: lading")

@@ -1,0 +1,176 @@
+"""Whole registries, with what watches them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from typing import Any
+
+import pytest
+from tests.operations.watched import STOCK
+from tests.servers.peers import executable
+
+
+def test_the_image_s_configuration_starts_and_is_watched(watched):
+    watched.client.request("GET", "/v2/").expect(200)
+    health = watched.debug.request("GET", "/debug/health").expect(200)
+    assert (health.body, health.header("Content-Type")) == (b"{}", "application/json")
+    assert watched.debug.request("POST", "/debug/health").expect(404).body == b"404 page not found\n"
+    assert watched.debug.request("GET", "/nothing").status == 404
+    watched.until(lambda: watched.metrics()["lading_workers{}"], 2)
+    values = watched.metrics()
+    assert values['lading_health_check_failing{"check": "storagedriver_filesystem"}'] == 0
+    assert values["lading_worker_restarts_total{}"] == 0
+    assert watched.debug.request("GET", "/metrics").header("Content-Type").startswith("text/plain; version=0.0.4")
+
+
+def test_figures_are_of_all_workers_and_outlive_them(watched):
+    watched.until(lambda: watched.metrics()["lading_workers{}"], 2)
+    before = watched.requests()
+    for _ in range(40):
+        watched.client.request("GET", "/v2/").expect(200)
+    watched.until(watched.requests, before + 40)
+    for worker in watched.workers():
+        os.kill(worker, signal.SIGKILL)
+    watched.until(lambda: watched.metrics()["lading_worker_restarts_total{}"], 2)
+    watched.until(lambda: watched.metrics()["lading_workers{}"], 2)
+    assert watched.requests() == before + 40
+    watched.client.request("GET", "/v2/").expect(200)
+    watched.until(watched.requests, before + 41)
+
+
+def test_a_worker_that_is_stopped_does_not_stop_the_scrape(watched):
+    watched.until(lambda: watched.metrics()["lading_workers{}"], 2)
+    watched.client.request("GET", "/v2/").expect(200)
+    counted = watched.requests()
+    [first, _] = watched.workers()
+    os.kill(first, signal.SIGSTOP)
+    try:
+        watched.until(lambda: watched.metrics()["lading_workers_silent{}"], 1)
+        assert watched.requests() == counted
+    finally:
+        os.kill(first, signal.SIGCONT)
+    watched.until(lambda: watched.metrics()["lading_workers_silent{}"], 0)
+
+
+def test_variables(watched):
+    answer = watched.debug.request("GET", "/debug/vars").expect(200)
+    assert answer.header("Content-Type") == "application/json; charset=utf-8"
+    variables = answer.json()
+    assert {"cmdline", "memstats", "registry"} <= variables.keys()
+    assert variables["cmdline"][-1] == "2"
+    nothing = {"Requests": 0, "Hits": 0, "Misses": 0, "BytesPulled": 0, "BytesPushed": 0}
+    assert variables["registry"] == {
+        "notifications": {"endpoints": None},
+        "proxy": {"blobs": nothing, "manifests": nothing},
+    }
+    assert variables["lading"]["configuration"]["http"]["secret"] == "***"
+    assert variables["lading"]["configuration"]["http"]["headers"] == {"X-Content-Type-Options": ["nosniff"]}
+
+
+def test_introspection(watched):
+    watched.until(lambda: watched.metrics()["lading_workers{}"], 2)
+    stacks = watched.debug.request("GET", "/debug/stacks").expect(200).body.decode()
+    assert stacks.count('thread "agent"') == 2
+    assert stacks.count("Server._sweep") == 3
+    memory = watched.debug.request("GET", "/debug/memory").json()
+    assert len(memory) == 4
+    assert all(process["rss"] >= process["pss"] > 1_000_000 for process in memory)
+    profile = watched.debug.request("GET", "/debug/profile?seconds=1").expect(200).body.decode()
+    stack, _, count = profile.splitlines()[0].rpartition(" ")
+    assert stack.startswith("process ")
+    assert int(count) > 0
+    for seconds in ["0", "61", "x", "1.5"]:
+        watched.debug.request("GET", f"/debug/profile?seconds={seconds}").expect(400)
+    pages = watched.debug.request("GET", "/debug/").body.decode().split()
+    assert "/debug/profile" in pages
+    for page in set(pages) - {"/debug/profile", "/debug/health"}:
+        watched.debug.request("HEAD", page).expect(200)
+
+
+CHECKED = f"""{STOCK}
+  file: [{{{{file: "{{file}}", interval: 20ms}}}}]
+  tcp: [{{{{addr: "{{tcp}}", interval: 20ms}}}}]
+"""
+
+
+@pytest.mark.parametrize("server", ["builtin", "granian"])
+def test_an_unhealthy_registry_answers_503_and_recovers(start, tmp_path, server):
+    with socket.create_server(("127.0.0.1", 0)) as downstream:
+        tcp = f"127.0.0.1:{downstream.getsockname()[1]}"
+        drain = tmp_path / "drain"
+        text = CHECKED.format(file=drain, tcp=tcp)
+        watched = start(
+            text if server == "builtin" else text.replace("http:\n", "http:\n  h2c: {enabled: true}\n")
+        )
+        watched.until(lambda: watched.metrics()["lading_workers{}"], 2)
+        drain.touch()
+        watched.until(lambda: watched.status(watched.debug, "/debug/health"), 503)
+        assert watched.debug.request("GET", "/debug/health").json() == {str(drain): "file exists"}
+        for path in ["/v2/", "/", "/anything"]:
+            watched.until(lambda path=path: watched.status(watched.client, path), 503)
+        for _ in range(8):
+            answer = watched.client.request("GET", "/v2/").expect(503)
+        assert answer.header("Content-Type") == "application/json"
+        assert answer.headers["Docker-Distribution-API-Version"] is None
+        assert answer.body == (
+            b'{"errors":[{"code":"UNAVAILABLE","message":"service unavailable",'
+            b'"detail":"health check failed: please see /debug/health"}]}\n'
+        )
+        drain.unlink()
+        watched.until(lambda: watched.status(watched.debug, "/debug/health"), 200)
+        watched.until(lambda: [watched.status(watched.client, "/v2/") for _ in range(8)], [200] * 8)
+    watched.until(lambda: watched.status(watched.client, "/v2/"), 503)
+    failing = watched.debug.request("GET", "/debug/health").json()
+    assert failing[tcp].startswith(f"{tcp}: connection failed: ")
+    log = watched.log.read_text()
+    assert log.count("fails: file exists") == 1
+    assert log.count("passes again") == 1
+
+
+def test_a_port_that_is_taken_is_said_at_the_start(start, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(AssertionError, match=f"http.debug.addr: cannot listen on {address}: Address already"):
+            start(REGISTRY_HTTP_DEBUG_ADDR=address)
+
+
+@pytest.mark.peer
+def test_names_and_labels_are_those_of_distribution(start, watched):
+    original = start(program=executable("registry"))
+    found = []
+    for registry in [watched, original]:
+        client = registry.client
+        for target in ["/v2/", "/v2/a/b/manifests/x", "/v2/_catalog", "/v2/a/b/tags/list", "/v2/none"]:
+            client.request("GET", target)
+        location = client.request("POST", "/v2/a/b/blobs/uploads/").expect(202).location
+        digest = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+        kind = {"Content-Type": "application/octet-stream"}
+        client.request("PUT", f"{location}&digest={digest}", kind, b"hello").expect(201)
+        client.request("GET", f"/v2/a/b/blobs/{digest}").expect(200)
+        client.request("POST", "/v2/a/b/tags/list").expect(405)
+        found.append({_normal(key) for key in registry.metrics() if key.startswith("registry_")})
+    ours, theirs = found
+    # How often and by which calls the storage is used is each one's own.
+    storage = "registry_storage_action_seconds"
+    assert {key for key in theirs - ours if not key.startswith(storage)} == set()
+    more = {key for key in ours - theirs if not key.startswith(storage)}
+    assert more == {'registry_http_in_flight_requests{"handler": "referrers"}'}
+    keys = {
+        tuple(sorted(json.loads(key.removeprefix(f"{storage}_sum")))) for key in ours if f"{storage}_sum" in key
+    }
+    assert keys == {("action", "driver")}
+    theirs_vars, ours_vars = (r.debug.request("GET", "/debug/vars").json() for r in [original, watched])
+    assert ours_vars["registry"] == theirs_vars["registry"]
+    assert theirs_vars.keys() <= ours_vars.keys()
+
+
+def _normal(key: str) -> str:
+    """Bounds of buckets are written differently."""
+    name, brace, labels = key.partition("{")
+    parsed: dict[str, Any] = json.loads(brace + labels)
+    if "le" in parsed:
+        parsed["le"] = str(float(parsed["le"]))
+    return name + json.dumps(parsed, sort_keys=True)

@@ -1,0 +1,44 @@
+"""The conformance program for HTTP/2."""
+
+from __future__ import annotations
+
+import asyncio
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from tests.server.certificates import Authority
+from tests.server.serving import serving
+from tests.servers.peers import executable
+
+from lading.server.listener import Listener
+
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
+
+PREMISES = {
+    # Without TLS, what does not begin as HTTP/2 is answered as HTTP/1.1.
+    "Sends invalid connection preface": "plain",
+    # Its head of 20 kB is larger than the default frame, and not than those that are taken here.
+    "Sends a large size HEADERS frame that exceeds the SETTINGS_MAX_FRAME_SIZE": "both",
+}
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls"])
+async def test_h2spec(tmp_path: Path, authority: Authority, kind: str) -> None:
+    program = executable("h2spec")
+    tls = None
+    if kind == "tls":
+        protocols = authority.issue()
+        tls = type(protocols)(protocols.certificate, protocols.key, protocols=("h2", "http/1.1"))
+    async with serving(Listener(http2=True, tls=tls)) as running:
+        report = tmp_path / "report.xml"
+        options = ["-h", "127.0.0.1", "-p", str(running.port), "-o", "5", "-j", str(report)]
+        secure = ["-t", "-k"] if tls else []
+        process = await asyncio.create_subprocess_exec(
+            program, *options, *secure, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+        await asyncio.wait_for(process.wait(), 100)
+    cases = list(ET.parse(report).getroot().iter("testcase"))
+    failed = {case.get("classname", "") for case in cases if len(case)}
+    assert len(cases) > 140
+    assert failed == {name for name, where in PREMISES.items() if where in (kind, "both")}
