@@ -25,7 +25,10 @@ from tests.auth.tokens import claims, token
 from tests.servers import process
 from tests.servers.process import StartRegistry
 
+from lading import build
 from lading.cli import main
+from lading.config.load import load
+from lading.server.reloading import Reload
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
@@ -289,3 +292,42 @@ def _eventually(holds: Any, seconds: float = 20) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_a_hangup_reads_accounts_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = passwords(tmp_path, alice="x")
+    config = write(tmp_path, auth={"htpasswd": {"realm": "r", "path": file}})
+    reload = Reload()
+    with caplog.at_level(logging.INFO):
+        serving = build.application(load(str(config), {}).configuration, b"secret", b"", "", [], reload)
+        reload.run()
+    assert caplog.messages == [f"{file}: read again"]
+    del serving
+
+
+@pytest.mark.parametrize(
+    ("sections", "line"),
+    [
+        ({"http": {"addr": ":1", "debug": {"addr": ":2"}}}, "http.debug.addr: a token server has no"),
+        (
+            {
+                "log": {
+                    "hooks": [
+                        {
+                            "type": "mail",
+                            "levels": ["error"],
+                            "options": {"from": "a", "to": ["b"], "smtp": {"addr": "mail.example:25"}},
+                        }
+                    ]
+                }
+            },
+            "log.hooks: a token server mails no",
+        ),
+    ],
+)
+def test_a_token_server_says_what_it_has_not(
+    sections: dict[str, Any], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write(tmp_path, tokenservice={"issuer": "i", "services": ["s"]}, **sections)
+    assert main(["token-server", str(config)]) == 1
+    assert f"configuration error: {line}" in capsys.readouterr().err
