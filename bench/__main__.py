@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench import report, seed, tools
 from bench.bodies import GIB, MIB, noise
+from bench.guards import guard
 from bench.measure import Sample, measure
 from bench.report import Results
 from bench.rows import GROUPS, LISTS, PUSH, Row, Scene, rows
@@ -116,8 +117,10 @@ def _play(system: System, wanted: list[Row], results: Results, data: Seed, work:
     try:
         if any(row.pushes and row.size >= MIB for row in wanted):
             _touch_memory()
-        with serving(system, root, work / "run") as running:
-            scene = Scene(running, data, min(seconds, LIST_SECONDS) if group == LISTS else seconds, files)
+        asked = guard(group, work / "guard")
+        with serving(system, root, work / "run", asked.section) as running:
+            length = min(seconds, LIST_SECONDS) if group == LISTS else seconds
+            scene = Scene(running, data, length, files, asked.headers)
             for row in wanted:
                 if row.load is None:
                     sample = _start(running.started_in, running.start_cpu, running.idle)

@@ -143,6 +143,8 @@ def _reached(goal: Goal, row: Row, samples: Samples, results: Results) -> bool |
     first = results.samples.get(goal.other, {}).get(OURS)
     if not first:
         return None
+    if goal.metric == "share":
+        return _median(ours, lambda sample: sample.rate) >= goal.bound * _median(first, lambda sample: sample.rate)
     return _median(ours, lambda sample: sample.p50) <= goal.bound * _median(first, lambda sample: sample.p50)
 
 

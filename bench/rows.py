@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench import seed, work
 from bench.bodies import GIB, KIB, MIB
+from bench.guards import HTPASSWD, TOKEN
 from bench.measure import Load
 from bench.seed import Seed
 from bench.servers import Running
@@ -18,7 +19,7 @@ LARGE = "large"
 LISTS = "lists"
 PUSH = "push"
 
-GROUPS = (START, SMALL, LARGE, LISTS, PUSH)
+GROUPS = (START, SMALL, HTPASSWD, TOKEN, LARGE, LISTS, PUSH)
 """Each gets a registry of its own, so that the memory of one does not show in another."""
 
 
@@ -30,12 +31,17 @@ class Scene:
     seed: Seed
     seconds: float
     folder: Path
+    headers: tuple[str, ...] = ()
+    """Lines that each request is to have."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """`metric` is `rate` or `cpu` (ratio to Distribution), `memory` (bytes above idle for each worker), or `flat`
-    (Lading's median latency, as a multiple of that of the row `other`)."""
+    """`metric` is `rate` or `cpu` (ratio to Distribution), or `memory` (bytes above idle for each worker).
+
+    Or it compares Lading with itself, with the row `other`: `flat` is a multiple of its median latency, `share` a
+    part of its rate.
+    """
 
     metric: str
     bound: float
@@ -46,6 +52,8 @@ class Goal:
             return f"memory ≤ idle + {self.bound / MIB:.0f} MiB/worker"
         if self.metric == "flat":
             return f"p50 ≤ {self.bound:g} × first page"
+        if self.metric == "share":
+            return f"rate ≥ {self.bound:g} × that without auth"
         return f"{self.metric} {'≥' if self.metric == 'rate' else '≤'} {self.bound:g} ×"
 
 
@@ -77,7 +85,14 @@ _MEMORY = Goal("memory", 64.0 * MIB)
 
 
 def rows() -> list[Row]:
-    return [Row("start to first answer", START, None, per=1), *_small(), *_large(), *_lists(), *_pushes()]
+    return [
+        Row("start to first answer", START, None, per=1),
+        *_small(),
+        *_guarded(),
+        *_large(),
+        *_lists(),
+        *_pushes(),
+    ]
 
 
 def _small() -> list[Row]:
@@ -97,6 +112,22 @@ def _small() -> list[Row]:
         Row(f"{title}, c={count}", SMALL, make(count), goals, quick=count == 16, tool=_tool(title))
         for title, make, goals in kinds
         for count in (1, 16, 200)
+    ]
+
+
+def _guarded() -> list[Row]:
+    """What asking for the caller costs, once a password or a token is known."""
+    title, path = "GET manifest by tag", f"/v2/{seed.REPOSITORY}/manifests/{seed.TAG}"
+    return [
+        Row(
+            f"{title}, {group}, c=16",
+            group,
+            work.get(lambda _: path, 16),
+            (Goal("share", bound, f"{title}, c=16"),),
+            quick=False,
+            tool=_tool(title),
+        )
+        for group, bound in ((HTPASSWD, 0.7), (TOKEN, 0.8))
     ]
 
 

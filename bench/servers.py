@@ -107,13 +107,16 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(system: System, root: Path, folder: Path) -> Iterator[Running]:
-    """`folder` takes the configuration and the log; `root` is the storage directory."""
+def serving(system: System, root: Path, folder: Path, section: str = "") -> Iterator[Running]:
+    """`folder` takes the configuration and the log; `root` is the storage directory.
+
+    `section` is joined to the configuration.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     root.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     config = folder / f"{system.name}.yml"
-    config.write_text(_CONFIGURATION.format(root=root, host=HOST, port=port))
+    config.write_text(_CONFIGURATION.format(root=root, host=HOST, port=port) + section)
     log_path = folder / f"{system.name}.log"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
     with log_path.open("wb") as log:
@@ -160,7 +163,7 @@ def _answers(port: int) -> bool:
     try:
         with socket.create_connection((HOST, port), timeout=5) as wire:
             wire.sendall(b"GET /v2/ HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
-            return wire.recv(64).startswith(b"HTTP/1.1 200")
+            return wire.recv(64).startswith((b"HTTP/1.1 200", b"HTTP/1.1 401"))
     except OSError:
         return False
 

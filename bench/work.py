@@ -42,7 +42,7 @@ def get(target: Target, connections: int) -> Work:
         path = target(scene.seed)
         _warm_up(scene, "GET", path)
         url = f"http://{scene.running.address}{path}"
-        return tools.wrk(url, connections=connections, seconds=scene.seconds, headers=(ACCEPT,))
+        return tools.wrk(url, connections=connections, seconds=scene.seconds, headers=(ACCEPT, *scene.headers))
 
     return load
 
@@ -238,5 +238,5 @@ def _warm_up(scene: Scene, method: str, target: str) -> None:
     for _ in range(4):  # connections, so that every worker has one
         wire = Wire(scene.running.port)
         for _ in range(WARM_UP // 4):
-            wire.ask(method, target, f"{ACCEPT}\r\n")
+            wire.ask(method, target, "".join(f"{line}\r\n" for line in (ACCEPT, *scene.headers)))
         wire.close()

@@ -30,6 +30,7 @@ PAGE = Path(__file__).with_name("configuration.md")
 BASE = {"version": "0.1", "storage": {"inmemory": {}}, "http": {"addr": ":5000"}}
 REFUSED = "refused because "
 ORIGINAL = "as the original"
+OWN = "Lading's own"
 
 _WORDS = {bool: "boolean", int: "integer", float: "duration", str: "text"}
 
@@ -43,6 +44,10 @@ INTRODUCTIONS = {
         "[Storage](storage.md) says what the drivers promise.",
     ),
     "auth": ("auth", "A map with one type and its options; a bare name is a type without options."),
+    "access": (
+        "access and tokenservice",
+        "Lading's own; Distribution passes them over. [Authorization](auth.md) explains them.",
+    ),
     "middleware": ("middleware", "`<name>` is `registry`, `repository` or `storage`."),
     "http": ("http", "[Operations](operations.md) says more about TLS, proxies and stopping."),
     "notifications": ("notifications", ""),
@@ -64,6 +69,9 @@ ALLOWED = {
     "storage.cache.blobdescriptor": "`inmemory`, `redis`",
     "storage.tag.concurrencylimit": "0 or more",
     "auth": "`none`, or one of the types below",
+    "access.rules[].actions": "`pull`, `push`, `delete`, `*`",
+    "tokenservice.path": "starts with `/`",
+    "tokenservice.expiry": "a minute or more",
     "http.addr": "`host:port`, or a path",
     "http.host": "URL",
     "http.prefix": "starts with `/`",
@@ -86,6 +94,10 @@ PROBES: dict[str, list[Any]] = {
     "log.hooks[].options.smtp.addr": ["mail.example:25"],
     "storage.cache.blobdescriptor": ["inmemory", "redis"],
     "auth": ["none"],
+    "auth.silly": [{}],
+    "access.rules[].actions": [["pull"]],
+    "tokenservice.path": ["/token"],
+    "tokenservice.workloads[].rules[].claims": [{"sub": "x"}],
     "middleware.<name>[].disabled": [True, False],
     "http.addr": [":5000"],
     "http.prefix": ["/x"],
@@ -122,6 +134,8 @@ SINCE = {
     "proxy.cachewritetimeout": "3.1",
     "redis.tls.rootcas": "3.1",
     "redis.tls.enabled": "Lading",
+    "access.": "Lading",
+    "tokenservice.": "Lading",
     "storage.frostfs": "fork",
 }
 """What has these keys first; of others, the v3 of mid-2024. A dot at the end stands for all below."""
@@ -239,7 +253,9 @@ def honoured(path: str, words: Sequence[str], type_name: str) -> str:
             return f"{REFUSED}`{switch}` is"
     if path in NO_EFFECT:
         return "no effect"
-    return f"better: {BETTER[path]}" if path in BETTER else ORIGINAL
+    if path in BETTER:
+        return f"better: {BETTER[path]}"
+    return OWN if since(path) == "Lading" else ORIGINAL
 
 
 def since(path: str) -> str:
@@ -352,6 +368,8 @@ def _refusal(path: str, value: Any) -> str:
     if path.startswith("storage.") and path.split(".")[1] in DRIVERS:
         document["storage"] = {}
     _set(document, re.findall(r"\[\]|[^.\[\]]+", path.replace("<name>", "storage")), value)
+    if path.startswith("access."):  # of no effect where nobody signs in
+        document["tokenservice"] = {"issuer": "x"}
     if path.startswith("http.tls.") and "letsencrypt" not in path:  # these have an effect only together
         document["http"]["tls"] = {"certificate": "c", "key": "k", "clientcas": ["a"]} | document["http"]["tls"]
     for check in NAMED_CHECKS.keys() & document.get("health", {}).keys():

@@ -20,6 +20,7 @@ from lading.api.app import Application
 from lading.api.service import Gate, Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
+from lading.compose.error import BuildError
 from lading.config import variables
 from lading.config.activation import NOT_PASSED, Activation
 from lading.config.models.configuration import Configuration
@@ -44,10 +45,6 @@ from lading.storage.memory import MemoryStorage
 _HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
-
-
-class BuildError(Exception):
-    """The configuration cannot be made into a registry; the text names the key at fault."""
 
 
 def _filesystem(configuration: Configuration) -> Storage:
@@ -94,15 +91,17 @@ def processes(
         raise BuildError(f"--workers: storage {shared.name} serves one process only")
     # What is not UTF-8 in the environment is kept byte for byte.
     secret = configuration.http.secret.encode("utf-8", "surrogateescape") or secrets.token_bytes(32)
+    if guarded(configuration):
+        from lading.compose import auth  # noqa: PLC0415  only where somebody is asked who they are
+
+        auth.prepare(configuration)
     overseen = oversight.prepare(configuration, debug, workers)
     traces = oversight.traces()
     at_end: list[Callable[[], None]] = []
     overseer = b"" if overseen is None else overseen.address
-    load = functools.partial(application, configuration, secret, overseer, traces, at_end)
-    roles = builtin.workers(load, where, workers, Reload(), proxies(configuration))
-    serving = {
-        name: Role(functools.partial(_work, role.work, at_end), role.listening) for name, role in roles.items()
-    }
+    reload = Reload()
+    load = functools.partial(application, configuration, secret, overseer, traces, at_end, reload)
+    serving = _workers(load, where, workers, reload, configuration, at_end)
     purges = purging(configuration) if shared.traits.shared else None
     if purges is not None or overseen is not None:
         work = functools.partial(keep_house, configuration, purges, overseen)
@@ -110,6 +109,52 @@ def processes(
     if where.tls is not None and where.tls.acme is not None and where.tls.acme.hosts:
         serving["certificates"] = Role(functools.partial(have_issued, where.tls.acme))
     return serving
+
+
+def token_server(configuration: Configuration, where: Listener, workers: int) -> dict[str, Role]:
+    """What each process of a token service alone is to run. Raises `BuildError`, `ServerError`."""
+    from lading.compose import auth  # noqa: PLC0415  only for this command
+
+    if not configuration.tokenservice.issuer:
+        raise BuildError("tokenservice.issuer: is needed by a token server")
+    if configuration.http.debug.addr:
+        raise BuildError("http.debug.addr: a token server has no debug listener")
+    if any(not hook.disabled for hook in configuration.log.hooks):
+        raise BuildError("log.hooks: a token server mails no log entries")
+    auth.prepare_tokens(configuration)
+    traces = oversight.traces()
+    at_end: list[Callable[[], None]] = []
+    reload = Reload()
+    load = functools.partial(_token_pages, configuration, traces, at_end, reload)
+    return _workers(load, where, workers, reload, configuration, at_end)
+
+
+def _token_pages(
+    configuration: Configuration, traces: str, at_end: list[Callable[[], None]], reload: Reload
+) -> Serving:
+    from lading.compose import auth, tokens  # noqa: PLC0415  only for this command
+
+    made = tokens.application(configuration)
+    reload.register("accounts and keys", auth.reload)
+    tracing = oversight.tracing(traces)
+    if tracing is None:
+        return made
+    at_end.append(tracing.close)
+    return tracing.application(made)
+
+
+def _workers(
+    load: Callable[[], Serving],
+    where: Listener,
+    count: int,
+    reload: Reload,
+    configuration: Configuration,
+    at_end: list[Callable[[], None]],
+) -> dict[str, Role]:
+    roles = builtin.workers(load, where, count, reload, proxies(configuration))
+    return {
+        name: Role(functools.partial(_work, role.work, at_end), role.listening) for name, role in roles.items()
+    }
 
 
 def _work(work: Callable[[], int], at_end: list[Callable[[], None]]) -> int:
@@ -122,12 +167,18 @@ def _work(work: Callable[[], int], at_end: list[Callable[[], None]]) -> int:
 
 
 def application(
-    configuration: Configuration, secret: bytes, overseer: bytes, traces: str, at_end: list[Callable[[], None]]
+    configuration: Configuration,
+    secret: bytes,
+    overseer: bytes,
+    traces: str,
+    at_end: list[Callable[[], None]],
+    reload: Reload,
 ) -> Serving:
     """Raises `BuildError`. `secret` signs the URLs of uploads and is the same in all processes.
 
     `overseer` is where the housekeeping process is met, if it wants to know of this one; `traces` is the name of
-    an exporter, if there is one. `at_end` is given what is to be done when the server has ended.
+    an exporter, if there is one. `at_end` is given what is to be done when the server has ended, `reload` what is
+    to be read again on SIGHUP.
     """
     access_log = None if configuration.log.accesslog.disabled else AccessLog()
     figures = oversight.figures(configuration)
@@ -137,10 +188,30 @@ def application(
         at_end.append(tracing.close)
         watched = tracing.storage(watched)
     serving = service(configuration, watched, secret)
+    if guarded(configuration):
+        from lading.compose import auth  # noqa: PLC0415  only where somebody is asked who they are
+
+        serving = replace(serving, authorizer=auth.authorizer(configuration), pages=auth.pages(configuration))
+        reload.register("accounts and keys", auth.reload)
     if overseer:
         oversight.enlist(overseer, figures, functools.partial(_tell, serving.gate))
     made = Application(serving, access_log, figures)
     return made if tracing is None else tracing.application(made)
+
+
+def rotate_keys(configuration: Configuration) -> str:
+    """Make a new key for tokens; returns its id. Raises `BuildError`."""
+    from lading.compose import tokens  # noqa: PLC0415  only for this command
+
+    try:
+        return tokens.key_store(configuration).rotate().kid
+    except OSError as error:
+        raise BuildError(f"tokenservice.keys: {error.strerror}") from None
+
+
+def guarded(configuration: Configuration) -> bool:
+    """Somebody is asked who they are, or may sign in here for elsewhere."""
+    return configuration.auth.type.lower() not in {"", "none"} or bool(configuration.tokenservice.issuer)
 
 
 def _tell(gate: Gate, healthy: bool) -> None:

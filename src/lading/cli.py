@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from lading import __version__, build
+from lading.commands import auth
+from lading.compose.error import BuildError
 from lading.config import activation, editor, show
 from lading.config.activation import ActivationError
 from lading.config.check import check, require_servable
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except (ConfigurationError, ActivationError, build.BuildError, ServerError) as error:
+    except (ConfigurationError, ActivationError, BuildError, ServerError) as error:
         print(f"configuration error: {error}", file=sys.stderr)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
@@ -44,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=_positive, help="processes that serve requests (default: one per CPU)")
     serve.add_argument("--strict", action="store_true", help=STRICT)
     serve.set_defaults(run=_serve)
+    auth.add(commands)
+    tokens = commands.add_parser("token-server", help="run the token service alone")
+    tokens.add_argument("config", nargs="?", help=FILE)
+    tokens.add_argument("--strict", action="store_true", help=STRICT)
+    tokens.set_defaults(run=_serve_tokens)
     about = commands.add_parser("config", help="look at a configuration")
     ways = about.add_subparsers(dest="way", metavar="COMMAND", required=True)
     checking = ways.add_parser("check", help="tell what is wrong with it; the exit status is 1 if it cannot serve")
@@ -114,6 +121,22 @@ def _serve(options: argparse.Namespace) -> int:
             _welcome(os.path.abspath(str(configuration.storage.parameters.get("rootdirectory"))), listener.port),
             flush=True,
         )
+    log.info("listening on %s", listener)
+    status = processes.run(roles, drain=listener.drain)
+    listener.tidy()
+    return status
+
+
+def _serve_tokens(options: argparse.Namespace) -> int:
+    loaded, passed = load(options.config), activation.take()
+    configuration = loaded.configuration
+    addressed = passed.http is not None
+    require_servable(loaded, "log", "http", strict=options.strict, addressed=addressed)
+    build.configure_log(configuration)
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    listener = build.listener(configuration, passed)
+    roles = build.token_server(configuration, listener, 1)
     log.info("listening on %s", listener)
     status = processes.run(roles, drain=listener.drain)
     listener.tidy()

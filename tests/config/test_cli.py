@@ -56,9 +56,9 @@ class TestCheck:
         ]
 
     def test_what_this_version_has_not(self, write, capsys):
-        assert main(["config", "check", write(f"{GOOD}auth: token\n")]) == 1
+        assert main(["config", "check", write(f"{GOOD}auth: ldap\n")]) == 1
         assert capsys.readouterr().out.startswith(
-            "error: c.yml:4:7: auth: unable to configure authorization (token)"
+            "error: c.yml:4:7: auth: unable to configure authorization (ldap)"
         )
 
     def test_warnings_are_errors_if_strict(self, write, capsys):

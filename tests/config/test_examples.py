@@ -18,7 +18,7 @@ REFUSED = {
     "dev": [],
     "example": [],
     "frostfs": ["storage"],
-    "htpasswd": ["auth"],
+    "htpasswd": [],
 }
 """The keys for which this version does not start. One goes when its feature comes."""
 
@@ -97,7 +97,6 @@ def test_each_line_names_what_is_missing_and_its_place(name):
 @pytest.mark.parametrize(
     ("name", "key", "line"),
     [
-        ("htpasswd", "auth", "unable to configure authorization (htpasswd): no access controller registered with"),
         ("cache", "proxy.remoteurl", "not supported by this version of Lading: it cannot pull through"),
         ("frostfs", "storage", "StorageDriver not registered: frostfs (this version of Lading has: "),
     ],

@@ -18,7 +18,14 @@ storage.delete.enabled storage.redirect.disable storage.tag.concurrencylimit
 storage.maintenance.uploadpurging.enabled storage.maintenance.uploadpurging.age
 storage.maintenance.uploadpurging.interval storage.maintenance.uploadpurging.dryrun
 storage.maintenance.readonly.enabled
+access.rules[].repositories[] access.rules[].actions[] access.rules[].who[]
+access.groups.*[] access.readonly[] access.robots
 auth.*.*
+tokenservice.issuer tokenservice.services[] tokenservice.path tokenservice.keys tokenservice.algorithm
+tokenservice.rotation tokenservice.expiry tokenservice.refresh tokenservice.htpasswd
+tokenservice.workloads[].name tokenservice.workloads[].issuer tokenservice.workloads[].audience
+tokenservice.workloads[].jwks tokenservice.workloads[].rules[].claims.* tokenservice.workloads[].rules[].user
+tokenservice.workloads[].rules[].groups[]
 middleware.*[].name middleware.*[].disabled middleware.*[].options.*
 http.addr http.net http.socketmode http.trustedproxies[] http.host http.prefix http.secret
 http.relativeurls http.draintimeout

@@ -169,3 +169,17 @@ def test_every_key_is_shown():
     assert {each.key for each in options_of(type(read()))} - {"loglevel"} == {
         path.partition(".")[0] for path in values()
     }
+
+
+def test_keys_of_tokens_are_shown_without_what_lets_in(tmp_path):
+    path = tmp_path / "config.yml"
+    workload = "{name: w, issuer: i, audience: a, jwks: 'https://user:hunter2@keys.example/jwks?key=hunter2'}"
+    path.write_text(
+        "version: 0.1\nstorage: inmemory\n"
+        "auth: {token: {realm: r, jwks: 'https://user:hunter2@keys.example/jwks?key=hunter2'}}\n"
+        f"access: {{robots: /robots}}\ntokenservice: {{issuer: i, keys: /keys, workloads: [{workload}]}}\n"
+    )
+    text = as_yaml(load(str(path), {}))
+    assert "hunter2" not in text
+    assert text.count("jwks: https://***@keys.example/jwks?***") == 2
+    assert "robots: /robots" in text

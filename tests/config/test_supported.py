@@ -22,6 +22,8 @@ storage:
   tag: {concurrencylimit: 5}
   maintenance: {uploadpurging: {dryrun: true}, readonly: {enabled: true}}
 auth: None
+access: {rules: [], groups: {a: [b]}, readonly: [c], robots: f}
+tokenservice: {issuer: i}
 middleware: {storage: [{name: cloudfront, disabled: true}]}
 http:
   addr: :5000
@@ -76,9 +78,11 @@ def test_what_is_honoured():
         (HOOK.replace("m:25", "m"), "log.hooks: options.smtp.addr: invalid Mail Address: must be host:port"),
         (HOOK.replace("from: f", r'from: "f\n"'), "log.hooks: options: an address has control characters"),
         (
-            "auth: {htpasswd: {realm: r}}",
-            "auth: unable to configure authorization (htpasswd): no access controller",
+            "auth: {ldap: {realm: r}}",
+            "auth: unable to configure authorization (ldap): no access controller",
         ),
+        ("access: {rules: []}", "access.rules: has no effect without auth or tokenservice"),
+        ("access: {robots: f}", "access.robots: has no effect without auth or tokenservice"),
         ("middleware: {storage: [{name: cloudfront}]}", "middleware.storage: "),
         ("middleware: {registry: [{name: x}]}", "middleware.registry: "),
         ("middleware: {repository: [{name: x}]}", "middleware.repository: "),
@@ -121,7 +125,7 @@ def test_storage_that_is_not(storage, line):
         ("redis:\n  addrs: [a:1]", {}, "config.yml:5:3: redis.addrs: not supported"),
         ("", {"REGISTRY_REDIS_ADDRS": "[a:1]"}, "REGISTRY_REDIS_ADDRS: redis.addrs: not supported"),
         ("log: {formatter: xml}", {}, "config.yml:4:18: log.formatter: unsupported logging"),
-        ("", {"REGISTRY_AUTH": "token"}, "REGISTRY_AUTH: auth: unable to configure"),
+        ("", {"REGISTRY_AUTH": "ldap"}, "REGISTRY_AUTH: auth: unable to configure"),
         ("", {"REGISTRY_HTTP_ADDR": ""}, "REGISTRY_HTTP_ADDR: http.addr: is not set"),
     ],
 )
@@ -142,7 +146,7 @@ def test_two_kinds_of_authorization():
 
 
 def test_some_sections_only():
-    configuration = read("storage: s3\nauth: token\nlog: {formatter: xml}")
+    configuration = read("storage: s3\nauth: ldap\nlog: {formatter: xml}")
     assert len(unsupported(configuration)) == 4
     assert [line.partition(":")[0] for line in unsupported(configuration, "log", "storage")] == [
         "log.formatter",

@@ -42,6 +42,8 @@ def test_what_is_known_of_features_is_of_keys_there_are() -> None:
         ("http.addr", "better: empty is an error, not a port at random"),
         ("http.relativeurls", "as the original"),
         ("log.formatter", "as the original"),
+        ("auth.token", "as the original"),
+        ("access.rules[].who", "Lading's own"),
         ("redis.addrs", "refused because redis is not spoken"),
         ("redis.password", "refused because `redis.addrs` is"),
         ("http.tls.clientcas", "as the original"),

@@ -24,12 +24,20 @@ ALLOWED = {
     "lading.config": [],
     "lading.storage": ["lading.registry.ports", "lading.oci"],
     "lading.server": [],
+    "lading.auth": [
+        "lading.registry.access",
+        "lading.registry.audit",
+        "lading.oci",
+        "lading.api.request",
+        "lading.api.response",
+    ],
     "lading.operations": ["lading.registry", "lading.oci", "lading.api.request"],
-    "lading.testing": ["lading.registry.ports", "lading.oci"],
+    "lading.testing": ["lading.registry.ports", "lading.registry.access", "lading.oci"],
 }
-ADAPTERS = ["lading.storage", "lading.server", "lading.operations"]
-COMPOSERS = {"lading.build", "lading.oversight", "lading.cli", "lading.__main__"}
-ENTRIES = COMPOSERS | {"lading", "lading.digest"}
+ADAPTERS = ["lading.storage", "lading.server", "lading.operations", "lading.auth"]
+PARTS = {f"lading.compose.{part}" for part in ("accounts", "auth", "error", "policy", "tokens")}
+COMPOSERS = PARTS | {"lading.build", "lading.oversight", "lading.cli", "lading.commands.auth", "lading.__main__"}
+ENTRIES = COMPOSERS | {"lading", "lading.commands", "lading.compose", "lading.digest"}
 
 
 def within(name: str, part: str) -> bool:

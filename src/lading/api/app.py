@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from lading.api import blobs, catalog, manifests, referrers, response, routes, tags, uploads
+from lading.api.authorize import authorize
 from lading.api.request import Receive, Request, Scope, Send, current
 from lading.api.response import Header, Response, load, send_response
 from lading.api.routes import Endpoint, Moved, Route
@@ -97,6 +98,8 @@ class Application:
         if request.path == "/":
             return Response(200, [(b"cache-control", b"no-cache")])
         service = self._service
+        if (page := service.pages.get(request.path)) is not None:
+            return await page(request)
         route = routes.match(request.path, service.prefix)
         if isinstance(route, Moved):
             query = f"?{request.query}" if request.query else ""
@@ -107,7 +110,10 @@ class Application:
         request.route = route
         if self._meter is not None:
             self._meter.begun(request, route.endpoint.value)
-        answer = await self._dispatch(request, route)
+        refusal = None
+        if service.authorizer is not None:
+            refusal = await authorize(service.authorizer, request, route)
+        answer = refusal or await self._dispatch(request, route)
         configured = [header for header in service.headers if header not in answer.headers]
         answer.headers += [API_VERSION, *configured]
         return answer

@@ -45,7 +45,8 @@ async def put(service: Service, request: Request, route: Route) -> Response:
     if data is None:
         raise errors.MANIFEST_TOO_LARGE(detail=f"a manifest may have {limit} bytes")
     content_type = request.header(b"content-type") or ""
-    pushed = await service.registry.manifests.put(name, reference, data, content_type, tags)
+    classes = request.identity.grants.classes(name)
+    pushed = await service.registry.manifests.put(name, reference, data, content_type, tags, classes)
     headers = [
         (b"location", service.urls.manifest(request, name, pushed.digest)),
         (b"docker-content-digest", pushed.digest.encode("ascii")),

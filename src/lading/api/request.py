@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus
 
 from lading.api.routes import Route
 from lading.oci import errors
+from lading.registry.access import ANYBODY, Identity
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,13 +36,13 @@ current: ContextVar[Request | None] = ContextVar("request", default=None)
 class Request:
     """Header names are lower case. Parameters are read from the query alone, never from a form body.
 
-    `received` counts the bytes of the body so far; `route` is where the path led. `handler` and `begun` are the
-    meter's, `id` is the log's.
+    `received` counts the bytes of the body so far; `route` is where the path led; `identity` is who asks, once
+    that is known. `handler` and `begun` are the meter's, `id` is the log's.
     """
 
     __slots__ = (
-        *("_first", "_parameters", "_receive", "begun", "handler", "headers", "id", "method", "path", "received"),
-        *("route", "scope"),
+        *("_first", "_parameters", "_receive", "begun", "handler", "headers", "id", "identity", "method", "path"),
+        *("received", "route", "scope"),
     )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -51,6 +52,7 @@ class Request:
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._first = dict(self.headers[::-1])
         self._receive = receive
+        self.identity: Identity = ANYBODY
         self._parameters: list[tuple[str, str]] | None = None
         self.received = 0
         self.route: Route | None = None

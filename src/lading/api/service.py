@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from lading.api.request import Request
+from lading.api.response import Response
 from lading.api.state import StateTokens
 from lading.api.urls import Urls
+from lading.registry.access import Authorizer
 from lading.registry.registry import Registry
+
+Page = Callable[[Request], Awaitable[Response]]
+"""What answers at a path of its own, beside the registry's API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +46,6 @@ class Service:
     read_only: bool = False
     redirects: bool = True
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    authorizer: Authorizer | None = None
+    pages: Mapping[str, Page] = field(default_factory=dict)
     gate: Gate = field(default_factory=Gate)

@@ -84,6 +84,9 @@ async def _mount(service: Service, request: Request, name: RepositoryName) -> Di
         origin = RepositoryName.parse(source) if source else None
     except errors.RegistryError:
         return None
+    # Which of the other repositories holds it would be told to a caller who may not pull them all.
+    if not (request.identity.grants.everything if origin is None else request.identity.may_pull(origin)):
+        return None
     return digest if await service.registry.blobs.mount(name, digest, origin) else None
 
 

@@ -27,12 +27,12 @@ def check(path: str | None, environ: Mapping[str, str] | None = None) -> Verdict
     return Verdict(loaded.source, unsupported(loaded.configuration, root=loaded.root), loaded.warnings)
 
 
-def require_servable(loaded: Loaded, *, strict: bool, addressed: bool = False) -> None:
-    """`addressed` if the socket to listen on is there already.
+def require_servable(loaded: Loaded, *sections: str, strict: bool, addressed: bool = False) -> None:
+    """Of these top-level sections only, if given; `addressed` if the socket to listen on is there already.
 
     Raises `ConfigurationError` for what this version does not have, and with `strict` for every warning.
     """
-    problems = unsupported(loaded.configuration, root=loaded.root, addressed=addressed)
+    problems = unsupported(loaded.configuration, *sections, root=loaded.root, addressed=addressed)
     problems += loaded.warnings if strict else []
     if problems:
         raise ConfigurationError(loaded.source, problems)

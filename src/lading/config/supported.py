@@ -44,11 +44,17 @@ def _middleware(configuration: Configuration, point: str) -> bool:
     return any(not element.disabled for element in configuration.middleware.get(point, []))
 
 
+def _auth_type(configuration: Configuration) -> str:
+    """Only `none` may be written in any case."""
+    name = configuration.auth.type
+    return "none" if name.lower() == "none" else name
+
+
 # fmt: off
 CHOICES = (
     Choice("log.formatter", lambda c: c.log.formatter, ("text", "json", "logstash", ""), 'unsupported logging formatter: "<x>"'),
     Choice("storage", lambda c: c.storage.driver, ("filesystem", "inmemory"), "StorageDriver not registered: <x>"),
-    Choice("auth", lambda c: c.auth.type.lower(), ("none", ""), "unable to configure authorization (<x>): no access controller registered with name: <x>"),
+    Choice("auth", _auth_type, ("none", "silly", "htpasswd", "token", ""), "unable to configure authorization (<x>): no access controller registered with name: <x>"),
 )
 
 SETTINGS = (
@@ -92,6 +98,11 @@ def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
     if configuration.auth.surplus:
         types = ", ".join([configuration.auth.type, *configuration.auth.surplus])
         yield ["auth"], f"more than one type in configuration or environment: {types}"
+    if _auth_type(configuration) in {"none", ""} and not configuration.tokenservice.issuer:
+        own = {"rules": configuration.access.rules is not None, "robots": configuration.access.robots}
+        for key, is_set in own.items():
+            if is_set:
+                yield ["access", key], "has no effect without auth or tokenservice"
     for hook in configuration.log.hooks:
         yield from () if hook.disabled else _hook(hook)
     health = configuration.health

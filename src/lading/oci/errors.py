@@ -49,6 +49,8 @@ UNKNOWN = Code("UNKNOWN", 500, "unknown error")
 UNSUPPORTED = Code("UNSUPPORTED", 405, "The operation is unsupported.")
 UNAVAILABLE = Code("UNAVAILABLE", 503, "service unavailable")
 STORAGE_FULL = Code("UNAVAILABLE", 507, "the registry has no space left to store this content")
+UNAUTHORIZED = Code("UNAUTHORIZED", 401, "authentication required")
+TOO_MANY_REQUESTS = Code("TOOMANYREQUESTS", 429, "too many requests")
 DENIED = Code("DENIED", 403, "requested access to the resource is denied")
 
 NAME_INVALID = Code("NAME_INVALID", 400, "invalid repository name")

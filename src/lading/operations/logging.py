@@ -186,6 +186,7 @@ def request_fields(request: Request) -> Fields:
         "http.request.useragent": _header(request, b"user-agent"),
         "http.request.remoteaddr": _remote_address(request),
         "http.request.contenttype": _header(request, b"content-type"),
+        "auth.user.name": request.identity.user,
     }
     if request.route is not None:
         found["vars.name"] = request.route.name

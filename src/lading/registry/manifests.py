@@ -63,9 +63,17 @@ class Manifests:
         return stored if linked == digest else replace(stored, digest=digest)
 
     async def put(
-        self, name: RepositoryName, reference: Reference, data: bytes, content_type: str, tags: list[Tag]
+        self,
+        name: RepositoryName,
+        reference: Reference,
+        data: bytes,
+        content_type: str,
+        tags: list[Tag],
+        classes: frozenset[str] = frozenset(),
     ) -> Pushed:
         """Check and store a manifest, then point the reference, if it is a tag, and `tags` to it.
+
+        `classes` are those of the images the caller may push, empty for any.
 
         Raises MANIFEST_INVALID, DIGEST_INVALID, MANIFEST_BLOB_UNKNOWN, DENIED; then nothing is stored.
         """
@@ -76,7 +84,7 @@ class Manifests:
                 raise errors.DIGEST_INVALID()
         elif reference not in tags:
             tags = [reference, *tags]
-        await validation.check(self.rules, self.blobs, name, manifest)
+        await validation.check(self.rules, self.blobs, name, manifest, classes)
         subject = None if manifest.subject is None else Digest(manifest.subject.digest)
         link = links.content(digest)
         stored = {layout.blob_data(digest): data}

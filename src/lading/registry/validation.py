@@ -61,9 +61,14 @@ class Rules:
         return platform is not None and (platform.os, platform.architecture) in self.platforms
 
 
-async def check(rules: Rules, blobs: Blobs, name: RepositoryName, manifest: Manifest) -> None:
-    """Raises DENIED, MANIFEST_INVALID, or an error for every reference that is malformed or missing."""
-    _check_class(rules, manifest)
+async def check(
+    rules: Rules, blobs: Blobs, name: RepositoryName, manifest: Manifest, granted: frozenset[str] = frozenset()
+) -> None:
+    """Raises DENIED, MANIFEST_INVALID, or an error for every reference that is malformed or missing.
+
+    `granted` are the classes of images the caller may push, empty for any.
+    """
+    _check_class(rules, manifest, granted)
     _check_subject(manifest)
     entries: list[Entry] = []
     # A manifest may name tens of thousands of blobs: others are served in between.
@@ -78,7 +83,7 @@ async def check(rules: Rules, blobs: Blobs, name: RepositoryName, manifest: Mani
         raise RegistryError(entries)
 
 
-def _check_class(rules: Rules, manifest: Manifest) -> None:
+def _check_class(rules: Rules, manifest: Manifest, granted: frozenset[str]) -> None:
     if not rules.classes or manifest.config is None:
         return
     kind = _CLASS_OF_CONFIG.get(manifest.config.media_type)
@@ -86,6 +91,8 @@ def _check_class(rules: Rules, manifest: Manifest) -> None:
         raise errors.DENIED(message=f"unknown manifest class for {manifest.config.media_type}")
     if kind not in rules.classes:
         raise errors.DENIED(message=f"registry does not allow {kind} manifest")
+    if granted and kind not in granted:
+        raise errors.DENIED(message=f"repository not authorized for {kind} manifest")
 
 
 def _check_subject(manifest: Manifest) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from lading.config.models.access import AccessControl
 from lading.config.models.http import Http
 from lading.config.models.log import Level, Log
 from lading.config.models.operations import Health, Notifications, Proxy
@@ -12,6 +13,7 @@ from lading.config.models.redis import Redis
 from lading.config.models.rules import Catalog, Policy, Tags, Validation
 from lading.config.models.section import HIDDEN, Section, Then, option
 from lading.config.models.storage import Storage
+from lading.config.models.tokenservice import TokenServer
 from lading.config.models.values import Flag, Lists, Text, Untyped
 
 _VERSION = re.compile(r"[0-9]+\.[0-9]+", re.ASCII)
@@ -47,6 +49,8 @@ class Configuration(Section):
     """Of old for `log.level`; always None once read."""
     storage: Storage
     auth: Auth = option(factory=Auth)
+    access: AccessControl = option(factory=AccessControl)
+    tokenservice: TokenServer = option(factory=TokenServer)
     middleware: Lists[Middleware] = option(factory=dict)
     http: Http = option(factory=Http)
     notifications: Notifications = option(factory=Notifications)

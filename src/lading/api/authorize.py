@@ -1,0 +1,89 @@
+"""What each request needs, and the answer to a caller who has it not."""
+
+from __future__ import annotations
+
+import orjson
+
+from lading.api import response
+from lading.api.request import Request
+from lading.api.response import Response
+from lading.api.routes import Endpoint, Route
+from lading.oci import errors
+from lading.registry import audit
+from lading.registry.access import (
+    CATALOG,
+    DELETE,
+    PULL,
+    PUSH,
+    Access,
+    AccessError,
+    Attempt,
+    Authorizer,
+    ChallengeError,
+    Needs,
+    ThrottledError,
+    repository,
+)
+
+_ACTIONS = {
+    "GET": (PULL,),
+    "HEAD": (PULL,),
+    "POST": (PULL, PUSH),
+    "PUT": (PULL, PUSH),
+    "PATCH": (PULL, PUSH),
+    "DELETE": (DELETE,),
+}
+
+
+def needs_of(request: Request, route: Route) -> Needs:
+    """The records of a request in the original's order. Parameters count in the query alone."""
+    if route.endpoint is Endpoint.CATALOG:
+        return Needs((CATALOG,))
+    if route.endpoint is Endpoint.BASE:
+        return Needs()
+    source = request.parameter("from")
+    required = repository(route.name, *_ACTIONS.get(request.method, ()))
+    return Needs(required, repository(source, PULL) if source else ())
+
+
+async def authorize(authorizer: Authorizer | None, request: Request, route: Route) -> Response | None:
+    """None if the request may go on: then its `identity` is known. Else the answer."""
+    if authorizer is None:
+        return None
+    needs = needs_of(request, route)
+    attempt = attempt_of(request)
+    try:
+        request.identity = await authorizer.authorize(attempt, needs)
+    except AccessError as refusal:
+        if refusal.reason:
+            asked = " ".join(map(str, needs.all))
+            audit.record("refused", reason=refusal.reason, user=refusal.user, client=attempt.client, access=asked)
+        return _refuse(refusal, needs)
+    return None
+
+
+def attempt_of(request: Request) -> Attempt:
+    client = request.scope.get("client")
+    return Attempt(
+        authorization=request.header(b"authorization") or "",
+        client=client[0] if client else "",
+        host=request.header(b"host") or "",
+        forwarded_proto=request.header(b"x-forwarded-proto") or "",
+    )
+
+
+def _refuse(refusal: AccessError, needs: Needs) -> Response:
+    detail = [_record(access) for access in needs.all] or orjson.Fragment(b"null")
+    if isinstance(refusal, ChallengeError):
+        answer = response.error(errors.UNAUTHORIZED(detail=detail))
+        answer.headers.append((b"www-authenticate", refusal.header.encode("utf-8")))
+        return answer
+    if isinstance(refusal, ThrottledError):
+        answer = response.error(errors.TOO_MANY_REQUESTS(detail="too many failed attempts to sign in"))
+        answer.headers.append((b"retry-after", b"%d" % refusal.seconds))
+        return answer
+    return response.error(errors.DENIED(detail=detail))
+
+
+def _record(access: Access) -> dict[str, str]:
+    return {"Type": access.type, "Class": access.kind, "Name": access.name, "Action": access.action}

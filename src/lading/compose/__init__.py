@@ -1,0 +1,1 @@
+"""The parts of the composition root that are not needed by every registry."""

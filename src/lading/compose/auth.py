@@ -1,0 +1,133 @@
+"""The composition of authorization: from the `auth` and `access` sections to an authorizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from lading.api.service import Page
+from lading.auth import htpasswd, robots
+from lading.auth.basic import BasicAuthorizer
+from lading.auth.claims import ALGORITHMS, NOMINAL
+from lading.auth.keyring import Keyring, Source, UrlSource
+from lading.auth.keys import parse_bundle, parse_jwks
+from lading.auth.silly import SillyAuthorizer
+from lading.auth.token import Expectations, TokenAuthorizer
+from lading.auth.watched import reload_all
+from lading.compose import tokens
+from lading.compose.accounts import accounts, made, source
+from lading.compose.error import BuildError
+from lading.compose.policy import policy
+from lading.config.models.configuration import Configuration
+from lading.registry.access import Authorizer
+
+REDIRECT_PATH = "/auth/token"
+
+
+def prepare(configuration: Configuration) -> None:
+    """Once, before there are workers: files are made, and everything is checked. Raises `BuildError`."""
+    if configuration.auth.type == "htpasswd":
+        made("auth.htpasswd.path", lambda: htpasswd.provision(option(configuration, "path")))
+    prepare_tokens(configuration)
+    authorizer(configuration)
+
+
+def prepare_tokens(configuration: Configuration) -> None:
+    """As `prepare`, for the accounts and the token service alone."""
+    if path := configuration.access.robots:
+        made("access.robots", lambda: robots.prepare(path))
+    if configuration.tokenservice.issuer:
+        tokens.service(configuration)
+
+
+def authorizer(configuration: Configuration) -> Authorizer | None:
+    """None where nobody is asked. Raises `BuildError`."""
+    make = _CONTROLLERS.get(configuration.auth.type)
+    return None if make is None else make(configuration)
+
+
+def pages(configuration: Configuration) -> Mapping[str, Page]:
+    """Raises `BuildError`."""
+    return tokens.pages(configuration) if configuration.tokenservice.issuer else {}
+
+
+def reload() -> None:
+    """Read accounts and keys again, in this process."""
+    reload_all()
+
+
+def _silly(configuration: Configuration) -> Authorizer:
+    if configuration.access.rules is not None:
+        raise BuildError("access.rules: have no effect with auth.silly, which asks nobody who they are")
+    return SillyAuthorizer(option(configuration, "realm"), option(configuration, "service"))
+
+
+def _htpasswd(configuration: Configuration) -> Authorizer:
+    realm, path = option(configuration, "realm"), option(configuration, "path")
+    return BasicAuthorizer(realm, accounts(configuration, path, "auth.htpasswd.path"), policy(configuration))
+
+
+def _token(configuration: Configuration) -> Authorizer:
+    parameters = configuration.auth.parameters
+    redirect = parameters.get("autoredirect", False)
+    if not isinstance(redirect, bool):
+        raise BuildError('auth.token.autoredirect: token auth requires a valid option bool: "autoredirect"')
+    path = parameters.get("autoredirectpath") or REDIRECT_PATH
+    if redirect and not (isinstance(path, str) and path.startswith("/")):
+        raise BuildError("auth.token.autoredirectpath: must be a path")
+    expectations = Expectations(
+        realm=option(configuration, "realm"),
+        service=option(configuration, "service"),
+        issuer=option(configuration, "issuer"),
+        algorithms=_algorithms(configuration),
+        redirect_path=str(path) if redirect else "",
+    )
+    return TokenAuthorizer(expectations, _keyring(configuration), policy(configuration))
+
+
+def _algorithms(configuration: Configuration) -> frozenset[str]:
+    names = configuration.auth.parameters.get("signingalgorithms")
+    if names is None:
+        return frozenset(ALGORITHMS)
+    key = "auth.token.signingalgorithms"
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BuildError(f"{key}: signingalgorithms must be a list of signing algorithms")
+    for name in names:
+        if name not in {*ALGORITHMS, *NOMINAL}:
+            raise BuildError(f"{key}: unsupported signing algorithm: {name}")
+    return frozenset(names) & frozenset(ALGORITHMS) if names else frozenset(ALGORITHMS)
+
+
+def _keyring(configuration: Configuration) -> Keyring:
+    sources: list[Source] = []
+    parameters = configuration.auth.parameters
+    for name, parse in (("rootcertbundle", parse_bundle), ("jwks", parse_jwks)):
+        path = parameters.get(name)
+        if path is None or path == "":
+            continue
+        if not isinstance(path, str):
+            raise BuildError(f"auth.token.{name}: must be the path of a file")
+        sources.append(source(f"auth.token.{name}", path, parse))
+    own = configuration.tokenservice
+    if not sources and own.issuer and own.issuer == parameters.get("issuer"):
+        sources.append(tokens.own_keys(configuration))
+    keyring = Keyring(sources)
+    if not any(isinstance(source, UrlSource) or source.keys for source in sources):
+        raise BuildError("auth.token: token auth requires at least one token signing key")
+    return keyring
+
+
+_CONTROLLERS: dict[str, Callable[[Configuration], Authorizer]] = {
+    "silly": _silly,
+    "htpasswd": _htpasswd,
+    "token": _token,
+}
+
+
+def option(configuration: Configuration, key: str) -> str:
+    """A text that the type of `auth` requires. Raises `BuildError`."""
+    kind, value = configuration.auth.type, configuration.auth.parameters.get(key)
+    if not isinstance(value, str) or not value:
+        if kind == "token":
+            raise BuildError(f'auth.token.{key}: token auth requires a valid option string: "{key}"')
+        raise BuildError(f'auth.{kind}.{key}: "{key}" must be set for {kind} access controller')
+    return value
