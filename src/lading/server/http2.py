@@ -10,8 +10,6 @@ import asyncio
 from typing import Any, cast
 
 from h2 import events
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error, InvalidBodyLengthError
 from h2.settings import SettingCodes, Settings
@@ -19,7 +17,7 @@ from h2.settings import SettingCodes, Settings
 from lading.server import http2_frames as frames
 from lading.server.exchange import WHOLE
 from lading.server.http2_exchange import STREAM_WINDOW, Exchange, Headers, Stream, request
-from lading.server.http2_fields import Encoder
+from lading.server.http2_fields import new_state
 from lading.server.http2_limits import (
     CONNECTION_BYTES,
     FRAME_BYTES,
@@ -48,15 +46,7 @@ class Connection(asyncio.Protocol):
         self.writable.set()
         self.since = server.clock.now
         """When the last request began or ended."""
-        self._h2 = H2Connection(
-            H2Configuration(
-                client_side=False,
-                header_encoding=None,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-            )
-        )
-        self._h2.encoder = cast("Any", Encoder())
+        self._h2 = new_state()
         self._exchanges: dict[int, Exchange] = {}
         """By stream: those whose body is arriving or whose answer is not finished."""
         self._running: set[Exchange] = set()

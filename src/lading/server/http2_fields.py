@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import Any, cast
 
+from h2.config import H2Configuration
+from h2.connection import H2Connection
 from hpack.table import HeaderTable
 
 _NO_TABLE = b"\x20"
@@ -59,3 +62,13 @@ def _integer(value: int, bits: int, first: int) -> bytes:
         value >>= 7
     made.append(value)
     return bytes(made)
+
+
+def new_state() -> H2Connection:
+    """h2's state of a connection that a client has opened. Fields are bytes, and the answers' are ours to check."""
+    configuration = H2Configuration(
+        client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
+    )
+    made = H2Connection(configuration)
+    made.encoder = cast("Any", Encoder())
+    return made
