@@ -65,7 +65,7 @@ def _integer(value: int, bits: int, first: int) -> bytes:
 
 
 def new_state() -> H2Connection:
-    """h2's state of a connection that a client has opened. Fields are bytes, and the answers' are ours to check."""
+    """h2's state of a connection that a client has opened. Fields are bytes; the answers' are ours to check."""
     configuration = H2Configuration(
         client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
     )
