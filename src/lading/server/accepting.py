@@ -12,7 +12,6 @@ from lading.server.certificates import RefusedError, Source
 
 log = logging.getLogger(__name__)
 
-HANDSHAKE_SECONDS = 30.0
 PAUSE_SECONDS = 1.0
 """Without descriptors or memory for another connection, the next is tried only after this time."""
 
@@ -28,10 +27,13 @@ class Acceptor:
         protocol: Callable[[], asyncio.Protocol],
         listening: socket.socket,
         certificates: Source,
+        handshake: float,
     ) -> None:
+        """A client has `handshake` seconds to show what it wants and to agree on TLS."""
         self._protocol = protocol
         self._listening = listening
         self._certificates = certificates
+        self._handshake = handshake
         self._loop = asyncio.get_running_loop()
         self._greeting: set[asyncio.Task[None]] = set()
         self._resumed: asyncio.TimerHandle | None = None
@@ -72,10 +74,10 @@ class Acceptor:
             undo.callback(accepted.close)
             accepted.setblocking(False)
             try:
-                async with asyncio.timeout(HANDSHAKE_SECONDS):
+                async with asyncio.timeout(self._handshake):
                     context = await self._certificates.choose(accepted)
                 await self._loop.connect_accepted_socket(
-                    self._protocol, accepted, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                    self._protocol, accepted, ssl=context, ssl_handshake_timeout=self._handshake
                 )
             except RefusedError as error:
                 log.debug("no TLS connection: %s", error)

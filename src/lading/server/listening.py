@@ -106,7 +106,7 @@ class Server:
         if certificates is None:
             accepting = await loop.create_server(lambda: connection(self), sock=listening, backlog=BACKLOG)
         else:
-            accepting = Acceptor(lambda: connection(self), listening, certificates)
+            accepting = Acceptor(lambda: connection(self), listening, certificates, self.deadlines.head)
             background.append(asyncio.create_task(certificates.watch()))
         await stop.wait()
         accepting.close()
