@@ -36,6 +36,7 @@ http:
   addr: {host}:{port}
   secret: a secret that both registries are given
   headers: {{X-Content-Type-Options: [nosniff]}}
+  debug: {{addr: "{host}:{debug}", prometheus: {{enabled: true, path: /metrics}}}}
 """
 
 NOTES = (
@@ -43,7 +44,7 @@ NOTES = (
     " in memory, log level info, access log) with deletes on; without its health check.",
     "Logs: standard output and error of each go to one file. At level info Distribution writes a line `response"
     " completed` for every request beside the access log; Lading writes the access log alone.",
-    "Metrics are off for both.",
+    "Metrics are on for both: the debug listener with Prometheus, as in the image.",
     "Durability: each as it is by default; both sync a blob and its directory before they acknowledge it.",
 )
 
@@ -116,7 +117,9 @@ def serving(system: System, root: Path, folder: Path, section: str = "") -> Iter
     root.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     config = folder / f"{system.name}.yml"
-    config.write_text(_CONFIGURATION.format(root=root, host=HOST, port=port) + section)
+    config.write_text(
+        _CONFIGURATION.format(root=root, host=HOST, port=port, debug=_free_port(besides=port)) + section
+    )
     log_path = folder / f"{system.name}.log"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
     with log_path.open("wb") as log:
@@ -141,8 +144,10 @@ def serving(system: System, root: Path, folder: Path, section: str = "") -> Iter
         _stop(process)
 
 
-def _free_port() -> int:
+def _free_port(besides: int = 0) -> int:
     for port in PORTS:
+        if port == besides:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):

@@ -161,6 +161,7 @@ def test_a_missing_password_file_is_made_once(start_lading: StartRegistry, tmp_p
     headers = {"Authorization": basic("docker", password)}
     for _ in range(5):  # whichever worker answers
         registry.client.request("GET", "/v2/", headers).expect(200)
+    registry.stop()  # its access log is complete then
     assert "127.0.0.1 - docker [" in registry.log.read_text()
 
 
