@@ -21,11 +21,11 @@ from lading.api.service import Gate, Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
 from lading.compose.error import BuildError
+from lading.compose.storage import storage
 from lading.config import variables
 from lading.config.activation import NOT_PASSED, Activation
 from lading.config.models.configuration import Configuration
 from lading.config.models.http import split_address
-from lading.config.models.storage import FilesystemParameters
 from lading.operations import housekeeping, logging
 from lading.operations.accesslog import AccessLog
 from lading.operations.housekeeping import Chore, Purging
@@ -39,30 +39,10 @@ from lading.server.listener import DRAIN_SECONDS, Acme, Listener, Role, Tls
 from lading.server.listening import Application as Serving
 from lading.server.proxies import Proxies
 from lading.server.reloading import Reload
-from lading.storage.filesystem import FilesystemStorage
-from lading.storage.memory import MemoryStorage
 
 _HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
-
-
-def _filesystem(configuration: Configuration) -> Storage:
-    parameters = FilesystemParameters.of(configuration.storage.parameters)
-    root = parameters.rootdirectory
-    if "\0" in root or (os.path.lexists(root) and not os.path.isdir(root)):
-        raise BuildError(f"storage.filesystem.rootdirectory: {root!r} is not a directory")
-    return FilesystemStorage(root, parameters.maxthreads)
-
-
-def _memory(_: Configuration) -> Storage:
-    return MemoryStorage()
-
-
-DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
-    "filesystem": _filesystem,
-    "inmemory": _memory,
-}
 
 
 def configure_log(configuration: Configuration) -> None:
@@ -240,13 +220,6 @@ def have_issued(acme: Acme) -> int:
     from lading.server.issuing import Issuing  # noqa: PLC0415  needs the extra
 
     return Issuing(acme).run()
-
-
-def storage(configuration: Configuration) -> Storage:
-    driver = configuration.storage.driver
-    if driver not in DRIVERS:
-        raise BuildError(f"storage: StorageDriver not registered: {driver}; known are {', '.join(DRIVERS)}")
-    return DRIVERS[driver](configuration)
 
 
 def service(configuration: Configuration, storage: Storage, secret: bytes) -> Service:

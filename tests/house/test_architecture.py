@@ -35,7 +35,7 @@ ALLOWED = {
     "lading.testing": ["lading.registry.ports", "lading.registry.access", "lading.oci"],
 }
 ADAPTERS = ["lading.storage", "lading.server", "lading.operations", "lading.auth"]
-PARTS = {f"lading.compose.{part}" for part in ("accounts", "auth", "error", "policy", "tokens")}
+PARTS = {f"lading.compose.{part}" for part in ("accounts", "auth", "error", "policy", "storage", "tokens")}
 COMPOSERS = PARTS | {"lading.build", "lading.oversight", "lading.cli", "lading.commands.auth", "lading.__main__"}
 ENTRIES = COMPOSERS | {"lading", "lading.commands", "lading.compose", "lading.digest"}
 
