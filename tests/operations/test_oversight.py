@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 from typing import Any
 
 import pytest
 from tests.operations.watched import STOCK
+from tests.servers.client import Client
 from tests.servers.peers import executable
 
 
@@ -67,7 +69,20 @@ def test_variables(watched):
         "proxy": {"blobs": nothing, "manifests": nothing},
     }
     assert variables["lading"]["configuration"]["http"]["secret"] == "***"
+    assert variables["lading"]["configuration"]["storage"]["cache"]["blobdescriptor"] == "inmemory"
     assert variables["lading"]["configuration"]["http"]["headers"] == {"X-Content-Type-Options": ["nosniff"]}
+
+
+def test_the_debug_listener_is_named(watched):
+    [named] = re.findall(r"debug server listening (127\.0\.0\.1:\d+)", watched.log.read_text())
+    Client(named).request("GET", "/debug/health").expect(200)
+
+
+def test_what_the_caches_are_asked_for_is_counted(watched):
+    watched.until(lambda: watched.metrics()["lading_workers{}"], 2)
+    before = watched.metrics()["registry_storage_cache_requests_total{}"]
+    watched.client.request("GET", f"/v2/a/blobs/sha256:{'0' * 64}").expect(404)
+    watched.until(lambda: watched.metrics()["registry_storage_cache_requests_total{}"], before + 1)
 
 
 def test_introspection(watched):
