@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from lading.registry.ports import InvalidPathError, PathNotFoundError, Steps
@@ -244,3 +245,34 @@ async def case_delete_only_what_is_below(t: Trial) -> None:
     for each in names:
         if each[0] not in {"f", "d"}:
             equal(await t.storage.get(t.key(*each)), b"content", t.key(*each))
+
+
+async def case_hold_alone(t: Trial) -> None:
+    """Whoever does not share a directory has it alone, and gets it though others share it without a pause."""
+    key, alone = t.key("held"), asyncio.Event()
+    async with t.storage.hold(key, shared=True):
+        waiting = asyncio.create_task(_have_alone(t, key, alone))
+        turn = asyncio.create_task(_share_in_turn(t, key, alone, asyncio.Event()))
+        await asyncio.wait([waiting], timeout=0.05)
+        assert not alone.is_set(), "had alone while it was shared"
+    async with asyncio.timeout(30):
+        await waiting
+        await turn
+
+
+async def _have_alone(t: Trial, key: str, alone: asyncio.Event) -> None:
+    async with t.storage.hold(key, shared=False):
+        alone.set()
+
+
+async def _share_in_turn(t: Trial, key: str, alone: asyncio.Event, entered: asyncio.Event) -> None:
+    """Share it until the next does so too, for a second at most, and on, until somebody had it alone."""
+    async with t.peer.hold(key, shared=True):
+        entered.set()
+        if alone.is_set():
+            return
+        following = asyncio.Event()
+        turn = asyncio.create_task(_share_in_turn(t, key, alone, following))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(following.wait(), 1.0)
+    await turn
