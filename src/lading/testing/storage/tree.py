@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
+from contextlib import AbstractAsyncContextManager
 
 from lading.registry.ports import InvalidPathError, PathNotFoundError, Steps
 from lading.testing.storage.trial import Trial, equal, noise
@@ -248,31 +248,32 @@ async def case_delete_only_what_is_below(t: Trial) -> None:
 
 
 async def case_hold_alone(t: Trial) -> None:
-    """Whoever does not share a directory has it alone, and gets it though others share it without a pause."""
+    """Whoever waits to hold a directory alone gets it, though others share it without a pause."""
     key, alone = t.key("held"), asyncio.Event()
-    async with t.storage.hold(key, shared=True):
-        waiting = asyncio.create_task(_have_alone(t, key, alone))
-        turn = asyncio.create_task(_share_in_turn(t, key, alone, asyncio.Event()))
-        await asyncio.wait([waiting], timeout=0.05)
+    holding = t.peer.hold(key, shared=True)
+    await holding.__aenter__()
+    waiting = asyncio.create_task(_have_alone(t, key, alone))
+    for _ in range(100):
+        following = t.peer.hold(key, shared=True)
+        entering = asyncio.create_task(_enter(following))
+        await asyncio.wait([entering], timeout=1.0)
+        await asyncio.wait([waiting], timeout=0.02)
         assert not alone.is_set(), "had alone while it was shared"
-    async with asyncio.timeout(30):
-        await waiting
-        await turn
+        await holding.__aexit__(None, None, None)
+        await entering
+        holding = following
+        if alone.is_set():
+            break
+    in_between = alone.is_set()
+    await holding.__aexit__(None, None, None)
+    await waiting
+    assert in_between, "those who share it keep it for themselves"
+
+
+async def _enter(holding: AbstractAsyncContextManager[None]) -> None:
+    await holding.__aenter__()
 
 
 async def _have_alone(t: Trial, key: str, alone: asyncio.Event) -> None:
     async with t.storage.hold(key, shared=False):
         alone.set()
-
-
-async def _share_in_turn(t: Trial, key: str, alone: asyncio.Event, entered: asyncio.Event) -> None:
-    """Share it until the next does so too, for a second at most, and on, until somebody had it alone."""
-    async with t.peer.hold(key, shared=True):
-        entered.set()
-        if alone.is_set():
-            return
-        following = asyncio.Event()
-        turn = asyncio.create_task(_share_in_turn(t, key, alone, following))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(following.wait(), 1.0)
-    await turn
