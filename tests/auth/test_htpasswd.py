@@ -11,6 +11,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 from tests.auth.serving import basic, serve
+from tests.server.serving import serving
 
 from lading.auth import htpasswd
 from lading.auth.accounts import Accounts
@@ -20,6 +21,7 @@ from lading.auth.passwords import MAX_CHECKS, REMEMBER_SECONDS, Passwords
 from lading.auth.throttle import ACCOUNT, CLIENT, HALVING_SECONDS, MAX_WAITING, Throttle
 from lading.auth.watched import LOOK_SECONDS, FileError, Watched
 from lading.registry.access import ThrottledError
+from lading.server.proxies import Proxies
 
 
 def hashed(password: str, kind: str = "2b", cost: int = 4) -> str:
@@ -258,6 +260,27 @@ async def test_failures_slow_a_client_down() -> None:
     clock.now += 20 * HALVING_SECONDS
     await throttle.wait("192.0.2.1", "user0")
     assert len(clock.slept) == slept, "failures are forgotten"
+
+
+async def test_clients_behind_a_proxy_are_told_apart() -> None:
+    clock = Clock()
+    accounts = Accounts(None, None, throttle=Throttle(clock, clock.sleep))
+    guarded = serve(BasicAuthorizer("realm", accounts)).app
+    async with serving(application=guarded, proxies=Proxies.named(["127.0.0.1"])) as running:
+
+        async def sign_in(client: str, user: str) -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            head = f"X-Forwarded-For: {client}\r\nAuthorization: {basic(user, 'guess')}\r\n"
+            writer.write(f"GET /v2/ HTTP/1.0\r\n{head}\r\n".encode())
+            assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 401 ")
+            writer.close()
+
+        for number in range(8):
+            await sign_in("192.0.2.1", f"user{number}")
+        slept = len(clock.slept)
+        assert slept
+        await sign_in("192.0.2.2", "user")
+        assert len(clock.slept) == slept
 
 
 async def test_failures_slow_an_account_down_but_never_lock_it() -> None:
