@@ -222,7 +222,10 @@ async def test_a_request_that_comes_again_is_the_same_to_the_application(open_wi
 @pytest.mark.parametrize(
     "request_",
     [
-        b"GET / HTTP/1.1\r\nHost: here\r\nAuthorization: Basic c2VjcmV0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\nAuthorization:  Basic c2VjcmV0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\nAuthorization: Basic a\r\nauthorization: Basic a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\nAuthorization: Basic %b\r\n\r\n" % (b"x" * 8192),
+        b"GET / HTTP/1.1\r\nHost: here\r\nCookie: a=b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n",
         b"DELETE / HTTP/1.1\r\nHost: here\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nbody",
@@ -279,6 +282,26 @@ async def test_a_head_behind_others_has_a_time_of_its_own(open_wire: Open) -> No
     assert [await wire.answer(), await wire.answer()] == [b"answer", b"answer"]
     assert not connection.expired(clock.now + longest - 1)
     assert connection.expired(clock.now + longest + 1)
+
+
+async def test_requests_that_differ_in_their_credentials_are_parsed_once(open_wire: Open) -> None:
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(sorted(scope["headers"]))
+        await reply(send, b"answer")
+
+    wire = await open_wire(app)
+    bare = b"GET / HTTP/1.1\r\nHost: here\r\nAccept: a\r\n\r\n"
+    shown = [None, b"Basic b25l", b"Bearer two", None]
+    for value in shown:
+        line = b"" if value is None else b"Authorization: %b\r\n" % value
+        await wire.ask(bare.replace(b"Accept", line + b"Accept"))
+    host = [(b"accept", b"a"), (b"host", b"here")]
+    assert seen == [sorted([*host, *([(b"authorization", value)] if value else [])]) for value in shown]
+    [remembered] = wire.server.heads._found.items()
+    assert remembered[0] == bare
+    assert remembered[1]["headers"] == host[::-1]
 
 
 @pytest.mark.parametrize("repeated", [False, True])

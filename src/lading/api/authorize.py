@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import orjson
 
 from lading.api import response
@@ -41,8 +43,12 @@ def needs_of(request: Request, route: Route) -> Needs:
         return Needs((CATALOG,))
     if route.endpoint is Endpoint.BASE:
         return Needs()
-    source = request.parameter("from")
-    required = repository(route.name, *_ACTIONS.get(request.method, ()))
+    return _needs_in(route.name, request.method, request.parameter("from"))
+
+
+@functools.lru_cache(maxsize=1024)
+def _needs_in(name: str, method: str, source: str) -> Needs:
+    required = repository(name, *_ACTIONS.get(method, ()))
     return Needs(required, repository(source, PULL) if source else ())
 
 
@@ -65,10 +71,10 @@ async def authorize(authorizer: Authorizer | None, request: Request, route: Rout
 def attempt_of(request: Request) -> Attempt:
     client = request.scope.get("client")
     return Attempt(
-        authorization=request.header(b"authorization") or "",
-        client=client[0] if client else "",
-        host=request.header(b"host") or "",
-        forwarded_proto=request.header(b"x-forwarded-proto") or "",
+        request.header(b"authorization") or "",
+        client[0] if client else "",
+        request.header(b"host") or "",
+        request.header(b"x-forwarded-proto") or "",
     )
 
 

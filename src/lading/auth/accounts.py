@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable
@@ -83,5 +84,6 @@ class Accounts:
         return None if self._robots is None else self._robots.value.get(user.removeprefix(PREFIX))
 
 
+@functools.lru_cache(maxsize=1024)
 def _mark(stored: str) -> str:
     return hashlib.sha256(stored.encode("utf-8", "surrogateescape")).hexdigest()[:32]

@@ -6,14 +6,13 @@ An authorizer is proven by the contract suite in `lading.testing.auth`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 PULL, PUSH, DELETE = "pull", "push", "delete"
 ANY_ACTION = "*"
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """One action on one resource (specification: "Token Scope Documentation").
 
     `kind` is the resource's class, `plugin` or `image`; empty where none is told.
@@ -111,8 +110,7 @@ ANYBODY = Identity()
 """The caller where nobody is asked who they are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """What a request shows of its caller. Header values are as they came; absent ones are empty."""
 
     authorization: str = ""
