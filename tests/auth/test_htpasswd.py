@@ -132,7 +132,7 @@ async def test_changes_take_effect_without_restart(tmp_path: Path) -> None:
     file, clock = tmp_path / "htpasswd", Clock()
     file.write_text(f"user:{hashed('old')}")
     accounts = Accounts(Watched(str(file), htpasswd.parse, clock), None)
-    client = serve(BasicAuthorizer("realm", accounts))
+    client = serve(BasicAuthorizer("realm", accounts), clock=clock)
 
     async def status(password: str) -> int:
         return (await client.get("/v2/", {"Authorization": basic("user", password)})).status

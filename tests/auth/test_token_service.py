@@ -87,7 +87,8 @@ class World:
         self.client = Client(Pages(self.pages))
         source = FileSource(self.keys.jwks_path, parse_jwks)
         expected = Expectations("https://registry.test/auth/token", SERVICE, ISSUER)
-        self.registry = serve(TokenAuthorizer(expected, Keyring([source]), policy, self.now), pages=self.pages)
+        authorizer = TokenAuthorizer(expected, Keyring([source]), policy, self.now)
+        self.registry = serve(authorizer, pages=self.pages, clock=self.now)
 
     def now(self) -> float:
         return self.moment
