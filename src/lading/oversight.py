@@ -21,6 +21,7 @@ from lading.config.models.configuration import Configuration
 from lading.config.models.http import split_address
 from lading.config.problems import ConfigurationError
 from lading.config.show import masked
+from lading.oci.urls import shown
 from lading.operations import agent, catalogue, health, mail
 from lading.operations.agent import Agent, Respondent
 from lading.operations.collector import Collector
@@ -186,10 +187,10 @@ def _checks(configuration: Configuration, storage: Storage) -> list[Check]:
     for http in section.http:
         log.info(
             "configuring HTTP health check uri=%s, interval=%d, threshold=%d",
-            *(health.shown(http.uri), http.interval, http.threshold),
+            *(shown(http.uri), http.interval, http.threshold),
         )
         asking = health.http_probe(http.uri, http.headers, http.statuscode, http.timeout)
-        found.append(Check(health.shown(http.uri), asking, http.interval, http.threshold, http.timeout))
+        found.append(Check(shown(http.uri), asking, http.interval, http.threshold, http.timeout))
     for tcp in section.tcp:
         log.info(
             "configuring TCP health check addr=%s, interval=%d, threshold=%d",

@@ -145,6 +145,14 @@ def test_an_unhealthy_registry_answers_503_and_recovers(start, tmp_path, server)
     assert log.count("passes again") == 1
 
 
+def test_a_debug_listener_without_health_checks(start):
+    text = STOCK.partition("health:\n")[0] + "health: {storagedriver: {enabled: false}}\n"
+    watched = start(text)
+    watched.until(lambda: watched.metrics()["lading_workers{}"], 2)
+    assert watched.debug.request("GET", "/debug/health").expect(200).body == b"{}"
+    assert "ended unexpectedly" not in watched.log.read_text()
+
+
 def test_a_port_that_is_taken_is_said_at_the_start(start, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
