@@ -124,6 +124,8 @@ SWITCHES = {
 SINCE = {
     "tags.maxtags": "3.1",
     "http.tls.clientauth": "3.1",
+    "http.socketmode": "Lading",
+    "http.trustedproxies": "Lading",
     "storage.s3.usefipsendpoint": "3.1",
     "storage.s3.redirectendpoint": "3.1",
     "storage.s3.sessiontoken": "Lading",

@@ -30,7 +30,7 @@ from lading.operations.housekeeping import Chore
 from lading.operations.watched import Stopwatch, WatchedStorage
 from lading.registry.ports import Storage
 from lading.server import builtin
-from lading.server.listener import Listener
+from lading.server.listener import Listener, name_of
 
 if TYPE_CHECKING:
     from lading.operations.tracing import Tracing
@@ -161,7 +161,7 @@ def _debug(
     path = prometheus.path if prometheus.enabled else ""
     if path:
         log.info("providing prometheus metrics on %s", path)
-    log.info("debug server listening %s", configuration.http.debug.addr)
+    log.info("debug server listening %s", name_of(oversight.debug.fileno()))
     pages = DebugPages(collector, checks.state, masked(configuration), path)
     return [functools.partial(builtin.serve, pages, oversight.debug)]
 

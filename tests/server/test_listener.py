@@ -100,6 +100,7 @@ class TestActivation:
         [
             (1, "", Activation(3)),
             (1, "registry.socket", Activation(3)),
+            (1, "debug", Activation(debug=3)),
             (2, "", Activation(3, 4)),
             (2, "http:debug", Activation(3, 4)),
             (2, "debug:http", Activation(4, 3)),

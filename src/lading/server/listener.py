@@ -80,7 +80,7 @@ class Listener:
         host = f"[{self.address}]" if ":" in self.address else self.address
         place = self.socket_path or f"{host}:{self.port}"
         if self.inherited is not None:
-            place = f"an inherited socket, {_name(self.inherited)}"
+            place = f"an inherited socket, {name_of(self.inherited)}"
         return f"{place}, tls" if self.tls else place
 
     def check(self) -> None:
@@ -191,7 +191,8 @@ def _check_inherited(descriptor: int) -> None:
         raise ServerError(f"socket activation: descriptor {descriptor} is not a stream socket that listens")
 
 
-def _name(descriptor: int) -> str:
+def name_of(descriptor: int) -> str:
+    """Address and port of a socket, or its path."""
     try:
         with socket.socket(fileno=os.dup(descriptor)) as given:
             name = given.getsockname()
