@@ -8,6 +8,7 @@ import contextvars
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -242,6 +243,45 @@ async def test_what_is_not_to_be_remembered(open_wire: Open, request_: bytes) ->
     wire = await open_wire(app)
     assert await wire.ask(request_) == b"answer"
     assert wire.server.heads.get(request_) is None
+
+
+async def test_a_file_that_became_shorter_cuts_the_connection(open_wire: Open, tmp_path: Path) -> None:
+    """The client sees that something is missing, instead of waiting for it."""
+    path = tmp_path / "file"
+    path.write_bytes(b"ten bytes.")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"100")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        with path.open("rb") as file:
+            await send({"type": "http.response.zerocopysend", "file": file, "offset": 0, "count": 100})
+
+    wire = await open_wire(app)
+    wire.writer.write(GET)
+    with contextlib.suppress(ConnectionResetError):
+        assert len(await wire.rest()) < 1000
+    assert not wire.server.connections
+
+
+async def test_a_head_behind_others_has_a_time_of_its_own(open_wire: Open) -> None:
+    opened, waits = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        waits.set()
+        await opened.wait()
+        await reply(send, b"answer")
+
+    wire = await open_wire(app)
+    wire.writer.write(GET + GET + b"GET /third HTTP/1.1\r\n")
+    await asyncio.wait_for(waits.wait(), 10)
+    [connection] = wire.server.connections
+    clock, longest = wire.server.clock, wire.server.deadlines.head
+    clock.now += longest + 1
+    assert not connection.expired(clock.now), "it is held back"
+    opened.set()
+    assert [await wire.answer(), await wire.answer()] == [b"answer", b"answer"]
+    assert not connection.expired(clock.now + longest - 1)
+    assert connection.expired(clock.now + longest + 1)
 
 
 async def test_requests_that_differ_in_their_credentials_are_parsed_once(open_wire: Open) -> None:

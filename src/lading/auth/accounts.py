@@ -49,7 +49,7 @@ class Accounts:
             return await self._check_robot(user, password, client)
         users = self._users.value if self._users is not None else Users()
         stored = users.hashes.get(user)
-        if not await self._passwords.check(user, password, stored, client, users.costs):
+        if not await self._passwords.check(user, password, stored, client, users.cost_for(user)):
             return None
         return self.find(user)
 

@@ -60,6 +60,10 @@ class Grants(Protocol):
         """Whether the caller may learn from a listing that there is this repository."""
         ...
 
+    def leads(self, name: str) -> bool:
+        """Whether `shows` may hold for something at this name or below it: False saves looking there."""
+        ...
+
     def classes(self, name: str) -> frozenset[str]:
         """The classes of images the caller may push to a repository; empty where they are not restricted."""
         ...
@@ -75,6 +79,9 @@ class Everything:
         return True
 
     def shows(self, _: str) -> bool:
+        return True
+
+    def leads(self, _: str) -> bool:
         return True
 
     def classes(self, _: str) -> frozenset[str]:

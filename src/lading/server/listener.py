@@ -80,7 +80,7 @@ class Listener:
         host = f"[{self.address}]" if ":" in self.address else self.address
         place = self.socket_path or f"{host}:{self.port}"
         if self.inherited is not None:
-            place = f"an inherited socket, {name_of(self.inherited)}"
+            place = f"an inherited socket, {_name(self.inherited)}"
         return f"{place}, tls" if self.tls else place
 
     def check(self) -> None:
@@ -191,13 +191,17 @@ def _check_inherited(descriptor: int) -> None:
         raise ServerError(f"socket activation: descriptor {descriptor} is not a stream socket that listens")
 
 
-def name_of(descriptor: int) -> str:
-    """Address and port of a socket, or its path."""
+def _name(descriptor: int) -> str:
     try:
         with socket.socket(fileno=os.dup(descriptor)) as given:
-            name = given.getsockname()
+            return address_of(given)
     except OSError:
         return str(descriptor)
+
+
+def address_of(listening: socket.socket) -> str:
+    """`host:port`, or the path of a unix socket."""
+    name = listening.getsockname()
     if isinstance(name, tuple):
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
     return os.fsdecode(name)
