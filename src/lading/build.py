@@ -158,8 +158,8 @@ def application(
     """Raises `BuildError`. `secret` signs the URLs of uploads and is the same in all processes.
 
     `overseen` tells where the housekeeping process is met, if it wants to know of this one; `traces` is the name
-    of an exporter, if there is one. `at_end` is given what is to be done when the server has ended, `reload` what is
-    to be read again on SIGHUP.
+    of an exporter, if there is one. `at_end` is given what is to be done when the server has ended, `reload`
+    what is to be read again on SIGHUP.
     """
     access_log = None if configuration.log.accesslog.disabled else AccessLog()
     figures = oversight.figures(configuration, overseen)
