@@ -262,7 +262,7 @@ def test_configured_processes_say_who_they_are(capfd):
 def test_a_registry_on_a_terminal(tmp_path, variable, start):
     config = tmp_path / "config.yml"
     # An address that cannot be had: the start ends after its first lines.
-    config.write_text("version: 0.1\nstorage: inmemory\nhttp: {addr: '256.256.256.256:1'}\n")
+    config.write_text("version: 0.1\nstorage: inmemory\nhttp: {addr: '192.0.2.1:1'}\n")
     ours, theirs = os.openpty()
     environ = {k: v for k, v in os.environ.items() if k != "NO_COLOR" and not k.startswith("REGISTRY_")}
     command = [str(Path(sys.executable).with_name("lading")), "serve", str(config)]
