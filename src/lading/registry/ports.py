@@ -236,7 +236,7 @@ class Storage(Protocol):
         """Keep others from the directory `key`, which is made if it is missing, for the length of the context.
 
         Any number may hold it as `shared`, or one otherwise, among all processes; others wait. It hinders nobody
-        who does not ask.
+        who does not ask. Where a storage has no locks it is among the requests of this process (decision 0008).
         """
         ...
 
