@@ -78,7 +78,7 @@ class _Walk:
         """The first names in byte order, where a directory `a` may come behind all that begins with `a-`."""
         while True:
             page = sorted(self.found)[:limit]
-            if self.ended or len(page) < limit:
+            if self.ended or not page or len(page) < limit:
                 return page
             # Whatever is unseen and sorts before the last is the beginning of it.
             unseen = [
