@@ -6,14 +6,14 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lading import __version__, build
 from lading.commands import auth
+from lading.compose.check import check, servable
 from lading.compose.error import BuildError
 from lading.config import activation, editor, show
 from lading.config.activation import ActivationError
-from lading.config.check import check, require_servable
 from lading.config.load import BUILT_IN, load
 from lading.config.problems import ConfigurationError, printable
 from lading.server import processes
@@ -23,11 +23,13 @@ log = logging.getLogger(__name__)
 
 
 FILE = "configuration file; else the one REGISTRY_CONFIGURATION_PATH names; else a default for trying out"
+SERVED_ALONE = ("log", "http", "access", "tokenservice")
+"""The sections that count for a token service without a registry."""
 STRICT = "refuse whatever would be warned about, such as unknown keys and variables"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    options = _parser(_called()).parse_args(arguments)
     try:
         return int(options.run(options))
     except (ConfigurationError, ActivationError, BuildError, ServerError) as error:
@@ -37,10 +39,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lading", description="An OCI container registry.")
-    parser.add_argument("-v", "--version", action="version", version=f"lading {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+def _called() -> str:
+    """`registry` where it stands in for the original."""
+    return "registry" if os.path.basename(sys.argv[0]) == "registry" else "lading"
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=name, description="An OCI container registry.")
+    # Scripts take the third word of the original's for the version.
+    version = f"lading {__version__}" if name == "lading" else f"{name} lading {__version__}"
+    parser.add_argument("-v", "--version", action="version", version=version)
+    parser.set_defaults(run=lambda _: _help(parser, {}, None))
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    help_ = commands.add_parser("help", help="tell how a command is used")
+    help_.add_argument("of", nargs="?", metavar="COMMAND")
+    help_.set_defaults(run=lambda options: _help(parser, commands.choices, options.of))
     serve = commands.add_parser("serve", help="run the registry")
     serve.add_argument("config", nargs="?", help=FILE)
     serve.add_argument("--workers", type=_positive, help="processes that serve requests (default: one per CPU)")
@@ -64,6 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     schema = ways.add_parser("schema", help="print the JSON Schema of the file, for editors")
     schema.set_defaults(run=_schema)
     return parser
+
+
+def _help(parser: argparse.ArgumentParser, commands: Mapping[str, argparse.ArgumentParser], of: str | None) -> int:
+    if of is not None and of not in commands:
+        parser.error(f"there is no command {of!r}")
+    (parser if of is None else commands[of]).print_help()
+    return 0
 
 
 def _positive(text: str) -> int:
@@ -99,10 +119,10 @@ def _schema(_: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    loaded, passed = load(options.config), activation.take()
+    passed = activation.take()
+    loaded = servable(options.config, strict=options.strict, addressed=passed.http is not None)
     configuration = loaded.configuration
     trial = loaded.source.startswith(BUILT_IN)
-    require_servable(loaded, strict=options.strict, addressed=passed.http is not None)
     build.configure_log(configuration)
     for warning in loaded.warnings:
         log.warning("%s", warning)
@@ -128,10 +148,10 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _serve_tokens(options: argparse.Namespace) -> int:
-    loaded, passed = load(options.config), activation.take()
-    configuration = loaded.configuration
+    passed = activation.take()
     addressed = passed.http is not None
-    require_servable(loaded, "log", "http", strict=options.strict, addressed=addressed)
+    loaded = servable(options.config, *SERVED_ALONE, strict=options.strict, addressed=addressed)
+    configuration = loaded.configuration
     build.configure_log(configuration)
     for warning in loaded.warnings:
         log.warning("%s", warning)
