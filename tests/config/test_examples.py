@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lading.compose.check import Verdict, check
 
+from lading.compose.check import Verdict, check
 from lading.config.load import load
 from lading.config.models.configuration import Configuration
 

@@ -84,6 +84,8 @@ class Traits:
     """Other processes that are given the same configuration see the same content."""
     redirects: bool = False
     """`redirect` may answer with a URL."""
+    locks: bool = True
+    """`hold` keeps out the requests of all processes; otherwise those of its own process alone (decision 0008)."""
 
 
 class Reader(Protocol):
@@ -237,7 +239,7 @@ class Storage(Protocol):
         """Keep others from the directory `key`, which is made if it is missing, for the length of the context.
 
         Any number may hold it as `shared`, or one otherwise, among all processes; others wait. It hinders nobody
-        who does not ask. Where a storage has no locks it is among the requests of this process (decision 0008).
+        who does not ask. Without the trait `locks` it is among the requests of this process.
         """
         ...
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import aiohttp
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from lading.registry.ports import PathNotFoundError, StorageError, StorageFullError
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 DRIVER = "s3"
 
@@ -68,6 +72,8 @@ class Options:
     dualstack: bool = False
     accelerate: bool = False
     fips: bool = False
+    logs: bool = False
+    """Each request is a line of the log."""
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -104,10 +110,19 @@ class Bucket:
 
     async def call(self, operation: str, key: str, **arguments: Any) -> Mapping[str, Any]:
         """Raises `PathNotFoundError` of `key`, `ConditionError`, and else `StorageError`."""
-        with errors(key):
-            client = self._client or await self._open()
-            answer: Mapping[str, Any] = await getattr(client, operation)(Bucket=self.options.bucket, **arguments)
-            return answer
+        started = time.monotonic()
+        outcome = "failed"
+        try:
+            with errors(key):
+                client = self._client or await self._open()
+                answer: Mapping[str, Any] = await getattr(client, operation)(
+                    Bucket=self.options.bucket, **arguments
+                )
+                outcome = str(answer["ResponseMetadata"]["HTTPStatusCode"])
+                return answer
+        finally:
+            if self.options.logs:
+                log.info("s3: %s of %s: %s, %.3f s", operation, key, outcome, time.monotonic() - started)
 
     async def pages(
         self, key: str, prefix: str, *, after: str = "", delimiter: str = "", limit: int = 1000
@@ -156,9 +171,9 @@ class Bucket:
 
     async def _connect(self, endpoint: str) -> Any:
         options = self.options
-        # The SDK logs request bodies and signatures at DEBUG, for which this registry's own log may be set.
-        logging.getLogger("botocore").setLevel(logging.WARNING)
-        logging.getLogger("aiobotocore").setLevel(logging.WARNING)
+        # The SDK logs bodies and tokens at DEBUG, for which this registry's own log may be set.
+        for name in ("botocore", "aiobotocore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         config = AioConfig(
             signature_version="s3v4" if options.v4 else "s3",
             s3={
@@ -178,7 +193,7 @@ class Bucket:
             user_agent_extra=options.useragent or None,
         )
         static = bool(options.accesskey and options.secretkey)
-        made = get_session().create_client(
+        made = _session().create_client(
             "s3",
             region_name=options.region,
             endpoint_url=endpoint or None,
@@ -190,6 +205,12 @@ class Bucket:
             config=config,
         )
         return await self._clients.enter_async_context(made)
+
+
+@functools.cache
+def _session() -> AioSession:
+    # Reading the description of the service takes 0.1 s; it is kept here.
+    return get_session()
 
 
 async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
 
@@ -37,7 +38,7 @@ class S3Storage:
     """
 
     name = DRIVER
-    traits = Traits(shared=True, redirects=True)
+    traits = Traits(shared=True, redirects=True, locks=False)
 
     def __init__(self, options: Options, uploads: str = "") -> None:
         self._bucket = Bucket(options)
@@ -84,12 +85,12 @@ class S3Storage:
             **self._bucket.options.attributes,
         )
 
-    async def put_all(self, *stages: Objects) -> None:
+    async def put_all(self, *stages: Objects, upon: Sequence[str] = ()) -> None:
+        for key in itertools.chain(upon, *stages):
+            check_key(DRIVER, key)
+        # What is there is durable already.
+        await together(self._bucket.call("head_object", key, Key=self._bucket.name(key)) for key in upon)
         for objects in stages:
-            for key in objects:
-                check_key(DRIVER, key)
-        for objects in stages:
-            # Each of a stage may appear first: nobody relies on their order but from stage to stage.
             for key, data in objects.items():
                 await self.put(key, data)
 
@@ -183,15 +184,11 @@ class S3Storage:
         held = self._held.setdefault(check_key(DRIVER, key), _Hold())
         held.users += 1
         try:
-            async with held.condition:
-                await held.condition.wait_for(lambda: held.count == 0 or (shared and held.count > 0))
-                held.count += 1 if shared else -1
+            await held.enter(shared=shared)
             try:
                 yield
             finally:
-                held.count -= 1 if shared else -1
-                async with held.condition:
-                    held.condition.notify_all()
+                held.leave()
         finally:
             held.users -= 1
             if not held.users:
@@ -239,9 +236,34 @@ class S3Storage:
 
 
 class _Hold:
-    """Requests that hold a directory: their number, or -1 for one that holds it alone."""
+    """Requests that hold a directory. Who waits to have it alone comes before those that ask to share it later."""
 
     def __init__(self) -> None:
-        self.count = 0
         self.users = 0
-        self.condition = asyncio.Condition()
+        self._count = 0
+        """How many share it; -1 is one that has it alone."""
+        self._waiting: list[tuple[asyncio.Future[None], bool]] = []
+
+    async def enter(self, *, shared: bool) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append((future, shared))
+        self._admit()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.leave()
+            self._waiting = [each for each in self._waiting if each[0] is not future]
+            self._admit()
+            raise
+
+    def leave(self) -> None:
+        self._count = max(self._count - 1, 0)
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and (self._count == 0 or (self._count > 0 and self._waiting[0][1])):
+            future, shared = self._waiting.pop(0)
+            if not future.done():
+                self._count = self._count + 1 if shared else -1
+                future.set_result(None)

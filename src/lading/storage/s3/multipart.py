@@ -116,7 +116,7 @@ async def abort(bucket: Bucket, key: str, name: str, upload: str) -> None:
 async def copy(bucket: Bucket, source: str, target: str, size: int) -> None:
     """Within the store. Raises `PathNotFoundError` of `source`."""
     options = bucket.options
-    if size <= options.copythreshold:
+    if size <= options.copythreshold or not size:
         await bucket.call(
             "copy_object",
             source,
