@@ -87,6 +87,25 @@ def test_a_store_that_is_down(proxy: FaultProxy, store: Gateway, start_lading: S
     assert left == []
 
 
+def test_fewer_requests_than_the_original(
+    proxy: FaultProxy, store: Gateway, start_lading: StartRegistry, start_distribution: StartRegistry
+) -> None:
+    """For the push of an image and its pull."""
+    counted: dict[str, tuple[int, int]] = {}
+    for start in (start_distribution, start_lading):
+        node = start(extra=through(proxy, store))
+        package, repository = content.image("counted"), node.program.name
+        proxy.reset()
+        node.client.push(repository, "1.0", package)
+        pushed = len(proxy.requests)
+        assert node.client.pull(repository, "1.0") == package.everything()
+        counted[repository] = (pushed, len(proxy.requests) - pushed)
+        print(repository, counted[repository], *proxy.requests, sep="\n")
+    print(f"requests to the store for a push and a pull: {counted}")
+    for ours, theirs in zip(counted["lading"], counted["distribution"], strict=True):
+        assert ours <= theirs
+
+
 def pulled(client: Client) -> bytes | None:
     """None for an error that the client notices."""
     try:

@@ -64,6 +64,10 @@ class StorageFullError(StorageError):
     """There is no space, or no quota, left for the bytes."""
 
 
+class UnavailableError(StorageError):
+    """The storage cannot be reached, or asks to be left alone for a while: trying again later may help."""
+
+
 class BusyError(StorageError):
     """Another writer holds the key, in this process or another."""
 

@@ -16,7 +16,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from lading.registry.ports import PathNotFoundError, StorageError, StorageFullError
+from lading.registry.ports import PathNotFoundError, StorageError, StorageFullError, UnavailableError
 
 T = TypeVar("T")
 
@@ -36,6 +36,7 @@ CONNECTIONS = 128
 
 _MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 _FULL = {"507", "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioStorageQuotaExceeded"}
+_UNAVAILABLE = {"429", "500", "502", "503", "504"}
 _EXISTS = {"409", "412", "ConditionalRequestConflict", "PreconditionFailed"}
 
 
@@ -230,7 +231,9 @@ def errors(key: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _translated(key, error) from error
-    except (BotoCoreError, HTTPClientError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+    except (HTTPClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise UnavailableError(DRIVER, f"{type(error).__name__}: {key}") from error
+    except (BotoCoreError, ValueError) as error:
         raise StorageError(DRIVER, f"{type(error).__name__}: {key}") from error
 
 
@@ -244,4 +247,5 @@ def _translated(key: str, error: ClientError) -> StorageError:
         return StorageFullError(DRIVER, f"{code}: {key}")
     if code in _EXISTS or status in _EXISTS:
         return ConditionError(DRIVER, f"{code}: {key}")
-    return StorageError(DRIVER, f"{code} (status {status}): {error.operation_name} of {key}")
+    kind = UnavailableError if status in _UNAVAILABLE else StorageError
+    return kind(DRIVER, f"{code} (status {status}): {error.operation_name} of {key}")
