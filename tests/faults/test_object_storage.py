@@ -87,7 +87,7 @@ def test_a_store_that_is_down(proxy: FaultProxy, store: Gateway, start_lading: S
     assert left == []
 
 
-def test_fewer_requests_than_the_original(
+def test_requests_compared_with_the_original(
     proxy: FaultProxy, store: Gateway, start_lading: StartRegistry, start_distribution: StartRegistry
 ) -> None:
     """For the push of an image and its pull."""
@@ -102,8 +102,10 @@ def test_fewer_requests_than_the_original(
         counted[repository] = (pushed, len(proxy.requests) - pushed)
         print(repository, counted[repository], *proxy.requests, sep="\n")
     print(f"requests to the store for a push and a pull: {counted}")
-    for ours, theirs in zip(counted["lading"], counted["distribution"], strict=True):
-        assert ours <= theirs
+    (pushed, pulled_), (push_of_original, pull_of_original) = counted["lading"], counted["distribution"]
+    assert pulled_ <= pull_of_original / 2
+    # The leases of the writers, which the original has not.
+    assert pushed <= push_of_original + 15
 
 
 def pulled(client: Client) -> bytes | None:

@@ -55,13 +55,16 @@ class S3Storage:
             check_key(DRIVER, key)
             if self._may_be_unfinished(key) and (unfinished := await self._stat_unfinished(key)) is not None:
                 return unfinished
-            with contextlib.suppress(PathNotFoundError):
-                answer = await self._bucket.call("head_object", key, Key=self._bucket.name(key))
-                return Stat(answer["ContentLength"], answer["LastModified"].timestamp(), is_directory=False)
+            if not self._uploads or not key.endswith(f"/{self._uploads}"):
+                with contextlib.suppress(PathNotFoundError):
+                    answer = await self._bucket.call("head_object", key, Key=self._bucket.name(key))
+                    return Stat(answer["ContentLength"], answer["LastModified"].timestamp(), is_directory=False)
+            if self._uploads and self._may_be_unfinished(key):
+                raise PathNotFoundError(DRIVER, key)  # such a key is never a directory
         found = await self._bucket.first(key, self._bucket.below(key))
         if found is not None:
             return Stat(0, found["LastModified"].timestamp(), is_directory=True)
-        if self._may_be_unfinished(key):
+        if self._is_of_uploads(key):
             async for upload in multipart.uploads(self._bucket, key, self._bucket.below(key)):
                 return Stat(0, upload.initiated.timestamp(), is_directory=True)
         raise PathNotFoundError(DRIVER, key)
@@ -136,16 +139,24 @@ class S3Storage:
             if upload.name == name or upload.name.startswith(below):
                 found = True
                 await multipart.abort(self._bucket, key, upload.name, upload.id)
-        # Its lease goes first: a writer that finds it gone makes nothing anew.
-        for exact in (lease.name(self._bucket, key), name) if self._may_be_unfinished(key) else (name,):
-            there = await self._bucket.first(key, exact)
-            if there is not None and there["Key"] == exact:
+        if self._may_be_unfinished(key):
+            # The lease goes first: a writer that finds it gone makes nothing anew.
+            lock = lease.name(self._bucket, key)
+            there = await self._bucket.first(key, lock)
+            if there is not None and there["Key"] == lock:
                 found = True
-                await self._delete(key, [exact])
-        async for page in self._bucket.pages(key, below):
-            names = [each["Key"] for each in page.get("Contents", [])]
-            found = found or bool(names)
-            await self._delete(key, names)
+                await self._delete(key, [lock])
+        page = await self._bucket.call("list_objects_v2", key, Prefix=name)
+        names = [each["Key"] for each in page.get("Contents", [])]
+        mine = [each for each in names if each == name or each.startswith(below)]
+        found = found or bool(mine)
+        await self._delete(key, mine)
+        if page.get("IsTruncated"):
+            # Whatever else begins with the same letters is passed over.
+            async for page in self._bucket.pages(key, below):
+                names = [each["Key"] for each in page.get("Contents", [])]
+                found = found or bool(names)
+                await self._delete(key, names)
         if not found:
             raise PathNotFoundError(DRIVER, key)
 
@@ -200,6 +211,9 @@ class S3Storage:
         return None if operation is None else await self._bucket.url(operation, key)
 
     def _may_be_unfinished(self, key: str) -> bool:
+        return not self._uploads or (key.endswith("/data") and self._is_of_uploads(key))
+
+    def _is_of_uploads(self, key: str) -> bool:
         return not self._uploads or f"/{self._uploads}/" in key
 
     def _let_go(self, key: str) -> None:

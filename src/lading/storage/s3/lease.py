@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from email.utils import parsedate_to_datetime
 
 from lading.registry.ports import BusyError, PathNotFoundError, StorageError
@@ -32,6 +33,8 @@ class Lease:
         self._name = name(bucket, key)
         self._token = secrets.token_hex(16).encode()
         self._etag = ""
+        self._sure = 0.0
+        """When it was last known to be ours."""
         self._renewing: asyncio.Task[None] | None = None
 
     async def acquire(self) -> None:
@@ -44,9 +47,11 @@ class Lease:
 
     async def check(self) -> None:
         """Raises `PathNotFoundError` where the key was deleted meanwhile, `BusyError` where it is another's."""
+        asked = time.monotonic()
         answer = await self._bucket.call("head_object", self._key, Key=self._name)
         if answer["ETag"] != self._etag:
             raise self._busy()
+        self._sure = asked
 
     async def release(self, *, gone: bool = False) -> None:
         """`gone` if the object was deleted already."""
@@ -58,12 +63,14 @@ class Lease:
         if not gone:
             # Left behind it only makes the next writer wait until it is old.
             with contextlib.suppress(StorageError):
-                await self.check()
+                if time.monotonic() - self._sure > RENEWAL_SECONDS:
+                    await self.check()
                 await self._bucket.call("delete_object", self._key, Key=self._name)
 
     async def _put(self, **condition: str) -> None:
+        asked = time.monotonic()
         answer = await self._bucket.call("put_object", self._key, Key=self._name, Body=self._token, **condition)
-        self._etag = answer["ETag"]
+        self._etag, self._sure = answer["ETag"], asked
 
     async def _take_over(self) -> None:
         try:
