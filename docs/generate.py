@@ -128,6 +128,7 @@ SINCE = {
     "storage.s3.usefipsendpoint": "3.1",
     "storage.s3.redirectendpoint": "3.1",
     "storage.s3.sessiontoken": "Lading",
+    "storage.s3.equalparts": "Lading",
     "storage.azure.max_retries": "3.1",
     "storage.azure.retry_delay": "3.1",
     "storage.azure.skipverify": "3.1",

@@ -20,6 +20,7 @@ go_tools=(
     "oras oras.land/oras/cmd/oras@v1.3.3"
     "regctl github.com/regclient/regclient/cmd/regctl@v0.11.5"
     "helm helm.sh/helm/v4/cmd/helm@v4.2.4"
+    "versitygw github.com/versity/versitygw/cmd/versitygw@v1.7.0"
     "cosign github.com/sigstore/cosign/v3/cmd/cosign@v3.1.2"
 )
 no_network='dial tcp|lookup .*: |no such host|i/o timeout|GOPROXY=off|Could not resolve|Temporary failure resolving|Unable to connect|Connection timed out'

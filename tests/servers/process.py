@@ -61,7 +61,7 @@ def distribution() -> Program:
 
 
 def configuration(root: Path, extra: Mapping[str, Any] | None = None) -> Config:
-    """A file that both registries accept; `extra` is merged over it."""
+    """A file that both registries accept; `extra` is merged over it; None takes a key out."""
     base: Config = {
         "version": "0.1",
         "log": {"level": "info"},
@@ -76,6 +76,8 @@ def _merge(base: Config, extra: Mapping[str, Any]) -> Config:
     for key, value in extra.items():
         inner = merged.get(key)
         merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        if value is None:
+            del merged[key]
     return merged
 
 

@@ -16,7 +16,7 @@ from lading.api.service import Service
 from lading.api.urls import quote_path
 from lading.oci import errors
 from lading.oci.errors import RegistryError
-from lading.registry.ports import StorageError, StorageFullError
+from lading.registry.ports import StorageError, StorageFullError, UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,8 @@ class Application:
             return response.error(errors.STORAGE_FULL())
         except StorageError as failure:
             log.error("%s %s: %s", request.method, request.path, failure)
-            return response.error(errors.UNKNOWN(detail="the storage failed; the registry's log tells how"))
+            code = errors.UNAVAILABLE if isinstance(failure, UnavailableError) else errors.UNKNOWN
+            return response.error(code(detail="the storage failed; the registry's log tells how"))
         except Exception:
             log.critical("%s %s failed", request.method, request.path, exc_info=True)
             return response.error(errors.UNKNOWN())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 
 from lading.compose.error import BuildError
 from lading.config.models.configuration import Configuration
+from lading.config.models.s3 import S3Parameters
 from lading.config.models.storage import FilesystemParameters
+from lading.registry import layout
 from lading.registry.ports import Storage
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
@@ -33,7 +36,57 @@ def _memory(_: Configuration) -> Storage:
     return MemoryStorage()
 
 
+def _s3(configuration: Configuration) -> Storage:
+    _need_extra("s3", "aiobotocore")
+    from lading.storage.s3 import Options, S3Storage  # noqa: PLC0415  needs the extra
+
+    try:
+        of = S3Parameters.of(configuration.storage.parameters)
+    except ValueError as error:
+        raise BuildError(f"storage.{configuration.storage.driver}.{error}") from None
+    options = Options(
+        bucket=of.bucket,
+        region=of.region or "us-east-1",
+        accesskey=of.accesskey,
+        secretkey=of.secretkey,
+        sessiontoken=of.sessiontoken,
+        endpoint=of.endpoint,
+        redirectendpoint=of.redirectendpoint,
+        rootdirectory=of.rootdirectory,
+        pathstyle=of.forcepathstyle,
+        secure=of.secure,
+        verify=not of.skipverify,
+        v4=of.v4auth,
+        encrypt=of.encrypt,
+        keyid=of.keyid,
+        chunksize=of.chunksize,
+        equalparts=of.equalparts,
+        copysize=of.multipartcopychunksize,
+        copythreshold=of.multipartcopythresholdsize,
+        copies=of.multipartcopymaxconcurrency,
+        storageclass="" if of.storageclass == "NONE" else of.storageclass,
+        useragent=of.useragent,
+        acl=of.objectacl,
+        dualstack=of.usedualstack,
+        accelerate=of.accelerate,
+        fips=of.usefipsendpoint,
+        logs=of.loglevel,
+    )
+    return S3Storage(options, layout.UPLOADS)
+
+
+def _need_extra(driver: str, *modules: str) -> None:
+    try:
+        missing = any(importlib.util.find_spec(module) is None for module in modules)
+    except ModuleNotFoundError:
+        missing = True
+    if missing:
+        raise BuildError(f"storage.{driver}: needs an extra: pip install 'lading[{driver}]'")
+
+
 DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
     "filesystem": _filesystem,
     "inmemory": _memory,
+    "s3": _s3,
+    "s3aws": _s3,
 }

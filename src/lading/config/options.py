@@ -23,7 +23,7 @@ def _options(text: str, other: str = "", **nested: Kind) -> MapOf:
 _S3 = _options(
     "accesskey secretkey sessiontoken region regionendpoint redirectendpoint bucket keyid rootdirectory"
     " storageclass useragent objectacl loglevel",
-    "forcepathstyle encrypt secure skipverify v4auth chunksize multipartcopychunksize"
+    "forcepathstyle encrypt secure skipverify v4auth chunksize equalparts multipartcopychunksize"
     " multipartcopymaxconcurrency multipartcopythresholdsize usedualstack accelerate usefipsendpoint",
 )
 

@@ -64,6 +64,10 @@ class StorageFullError(StorageError):
     """There is no space, or no quota, left for the bytes."""
 
 
+class UnavailableError(StorageError):
+    """The storage cannot be reached, or asks to be left alone for a while: trying again later may help."""
+
+
 class BusyError(StorageError):
     """Another writer holds the key, in this process or another."""
 
@@ -84,6 +88,8 @@ class Traits:
     """Other processes that are given the same configuration see the same content."""
     redirects: bool = False
     """`redirect` may answer with a URL."""
+    locks: bool = True
+    """`hold` keeps out the requests of all processes; otherwise those of its own process alone (decision 0008)."""
 
 
 class Reader(Protocol):
@@ -237,7 +243,7 @@ class Storage(Protocol):
         """Keep others from the directory `key`, which is made if it is missing, for the length of the context.
 
         Any number may hold it as `shared`, or one otherwise, among all processes; others wait. It hinders nobody
-        who does not ask.
+        who does not ask. Without the trait `locks` it is among the requests of this process.
         """
         ...
 

@@ -1,0 +1,251 @@
+"""A bucket: requests to it, with the errors and the attributes that all of them share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import aiohttp
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession, get_session
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from lading.registry.ports import PathNotFoundError, StorageError, StorageFullError, UnavailableError
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+DRIVER = "s3"
+
+MEBIBYTE = 1024 * 1024
+MINIMUM_PART = 5 * MEBIBYTE
+"""No part of a multipart upload but its last may be smaller."""
+MAXIMUM_PART = 5 * 1024 * MEBIBYTE
+MAXIMUM_PARTS = 10_000
+
+PRESIGNED_SECONDS = 20 * 60
+ATTEMPTS = 4
+CONNECTIONS = 128
+
+_MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
+_FULL = {"507", "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioStorageQuotaExceeded"}
+_UNAVAILABLE = {"429", "500", "502", "503", "504"}
+_EXISTS = {"409", "412", "ConditionalRequestConflict", "PreconditionFailed"}
+
+
+class ConditionError(StorageError):
+    """What a conditional request demanded is not so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the configuration says. Sizes are in bytes; empty text is the default of the SDK."""
+
+    bucket: str
+    region: str = "us-east-1"
+    accesskey: str = ""
+    secretkey: str = ""
+    sessiontoken: str = ""
+    endpoint: str = ""
+    redirectendpoint: str = ""
+    rootdirectory: str = ""
+    pathstyle: bool = False
+    secure: bool = True
+    verify: bool = True
+    v4: bool = True
+    encrypt: bool = False
+    keyid: str = ""
+    chunksize: int = 10 * MEBIBYTE
+    equalparts: bool = False
+    copysize: int = 32 * MEBIBYTE
+    copythreshold: int = 32 * MEBIBYTE
+    copies: int = 100
+    storageclass: str = ""
+    useragent: str = ""
+    acl: str = ""
+    dualstack: bool = False
+    accelerate: bool = False
+    fips: bool = False
+    logs: bool = False
+    """Each request is a line of the log."""
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What each new object is given."""
+        encryption = ("aws:kms" if self.keyid else "AES256") if self.encrypt else ""
+        given = {
+            "ACL": self.acl,
+            "ServerSideEncryption": encryption,
+            "SSEKMSKeyId": self.keyid if self.encrypt else "",
+            "StorageClass": self.storageclass,
+            "ContentType": "application/octet-stream",
+        }
+        return {name: value for name, value in given.items() if value}
+
+
+class Bucket:
+    """The connection is made at the first request, in the event loop that is running then."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._root = options.rootdirectory.rstrip("/")
+        self._clients = contextlib.AsyncExitStack()
+        self._opening: asyncio.Lock | None = None
+        self._client: Any = None
+        self._signer: Any = None
+
+    def name(self, key: str) -> str:
+        """The object's name in the bucket."""
+        return (self._root + key).lstrip("/")
+
+    def below(self, key: str) -> str:
+        """How the names of all below a directory begin."""
+        return self.name(key if key.endswith("/") else f"{key}/")
+
+    async def call(self, operation: str, key: str, **arguments: Any) -> Mapping[str, Any]:
+        """Raises `PathNotFoundError` of `key`, `ConditionError`, and else `StorageError`."""
+        started = time.monotonic()
+        outcome = "failed"
+        try:
+            with errors(key):
+                client = self._client or await self._open()
+                answer: Mapping[str, Any] = await getattr(client, operation)(
+                    Bucket=self.options.bucket, **arguments
+                )
+                outcome = str(answer["ResponseMetadata"]["HTTPStatusCode"])
+                return answer
+        finally:
+            if self.options.logs:
+                log.info("s3: %s of %s: %s, %.3f s", operation, key, outcome, time.monotonic() - started)
+
+    async def pages(
+        self, key: str, prefix: str, *, after: str = "", delimiter: str = "", limit: int = 1000
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """The objects whose names begin with `prefix` and sort after `after`."""
+        arguments: dict[str, Any] = {"Prefix": prefix, "MaxKeys": limit}
+        arguments |= {"Delimiter": delimiter} if delimiter else {}
+        arguments |= {"StartAfter": after} if after else {}
+        while True:
+            page = await self.call("list_objects_v2", key, **arguments)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            arguments["ContinuationToken"] = page["NextContinuationToken"]
+            arguments.pop("StartAfter", None)
+
+    async def first(self, key: str, prefix: str) -> Mapping[str, Any] | None:
+        """The first object whose name begins so."""
+        page = await self.call("list_objects_v2", key, Prefix=prefix, MaxKeys=1)
+        found: list[Mapping[str, Any]] = page.get("Contents", [])
+        return found[0] if found else None
+
+    async def url(self, operation: str, key: str) -> str:
+        with errors(key):
+            if self._client is None:
+                await self._open()
+            arguments = {"Bucket": self.options.bucket, "Key": self.name(key)}
+            url: str = await self._signer.generate_presigned_url(
+                operation, Params=arguments, ExpiresIn=PRESIGNED_SECONDS
+            )
+            return url
+
+    async def close(self) -> None:
+        self._client = self._signer = None
+        await self._clients.aclose()
+
+    async def _open(self) -> Any:
+        self._opening = self._opening or asyncio.Lock()
+        async with self._opening:
+            if self._client is None:
+                client = await self._connect(self.options.endpoint)
+                elsewhere = self.options.redirectendpoint
+                self._signer = await self._connect(elsewhere) if elsewhere else client
+                self._client = client
+        return self._client
+
+    async def _connect(self, endpoint: str) -> Any:
+        options = self.options
+        # The SDK logs bodies and tokens at DEBUG, for which this registry's own log may be set.
+        for name in ("botocore", "aiobotocore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        config = AioConfig(
+            signature_version="s3v4" if options.v4 else "s3",
+            s3={
+                "addressing_style": "path" if options.pathstyle else "auto",
+                "use_accelerate_endpoint": options.accelerate,
+                "payload_signing_enabled": False,
+            },
+            use_dualstack_endpoint=options.dualstack,
+            use_fips_endpoint=options.fips,
+            # Trailing checksums are refused by many a store that is not Amazon's.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=CONNECTIONS,
+            user_agent_extra=options.useragent or None,
+        )
+        static = bool(options.accesskey and options.secretkey)
+        made = _session().create_client(
+            "s3",
+            region_name=options.region,
+            endpoint_url=endpoint or None,
+            use_ssl=options.secure,
+            verify=None if options.verify else False,
+            aws_access_key_id=options.accesskey if static else None,
+            aws_secret_access_key=options.secretkey if static else None,
+            aws_session_token=(options.sessiontoken or None) if static else None,
+            config=config,
+        )
+        return await self._clients.enter_async_context(made)
+
+
+@functools.cache
+def _session() -> AioSession:
+    # Reading the description of the service takes 0.1 s; it is kept here.
+    return get_session()
+
+
+async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All at a time; the first error ends the others, and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+    return [task.result() for task in tasks]
+
+
+@contextlib.contextmanager
+def errors(key: str) -> Iterator[None]:
+    """Only the port's errors leave the driver."""
+    try:
+        yield
+    except ClientError as error:
+        raise _translated(key, error) from error
+    except (HTTPClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise UnavailableError(DRIVER, f"{type(error).__name__}: {key}") from error
+    except (BotoCoreError, ValueError) as error:
+        raise StorageError(DRIVER, f"{type(error).__name__}: {key}") from error
+
+
+def _translated(key: str, error: ClientError) -> StorageError:
+    answer = error.response
+    code = str(answer.get("Error", {}).get("Code", ""))
+    status = str(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+    if code in _MISSING:
+        return PathNotFoundError(DRIVER, key)
+    if code in _FULL or status in _FULL:
+        return StorageFullError(DRIVER, f"{code}: {key}")
+    if code in _EXISTS or status in _EXISTS:
+        return ConditionError(DRIVER, f"{code}: {key}")
+    kind = UnavailableError if status in _UNAVAILABLE else StorageError
+    return kind(DRIVER, f"{code} (status {status}): {error.operation_name} of {key}")

@@ -1,0 +1,283 @@
+"""The `s3` driver."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeVar
+
+from lading.registry.ports import (
+    BusyError,
+    InvalidOffsetError,
+    Objects,
+    PathNotFoundError,
+    Stat,
+    Steps,
+    StorageError,
+    Traits,
+    check_key,
+)
+from lading.storage.s3 import lease, listing, multipart
+from lading.storage.s3.bucket import DRIVER, Bucket, Options, together
+from lading.storage.s3.reader import S3Reader
+from lading.storage.s3.writer import S3Writer
+
+T = TypeVar("T")
+
+AT_A_TIME = 16
+"""Directories that are listed in advance."""
+
+
+class S3Storage:
+    """See `lading.registry.ports.Storage`.
+
+    Objects are unfinished only below directories of the name `uploads`, or anywhere if it is empty: elsewhere the
+    requests that look for them are spared.
+    """
+
+    name = DRIVER
+    traits = Traits(shared=True, redirects=True, locks=False)
+
+    def __init__(self, options: Options, uploads: str = "") -> None:
+        self._bucket = Bucket(options)
+        self._uploads = uploads
+        self._writers: dict[str, S3Writer | None] = {}
+        """Those open in this process; None while one is being opened."""
+        self._held: dict[str, _Hold] = {}
+
+    async def close(self) -> None:
+        await self._bucket.close()
+
+    async def stat(self, key: str) -> Stat:
+        if key != "/":
+            check_key(DRIVER, key)
+            if self._may_be_unfinished(key) and (unfinished := await self._stat_unfinished(key)) is not None:
+                return unfinished
+            if not self._uploads or not key.endswith(f"/{self._uploads}"):
+                with contextlib.suppress(PathNotFoundError):
+                    answer = await self._bucket.call("head_object", key, Key=self._bucket.name(key))
+                    return Stat(answer["ContentLength"], answer["LastModified"].timestamp(), is_directory=False)
+            if self._uploads and self._may_be_unfinished(key):
+                raise PathNotFoundError(DRIVER, key)  # such a key is never a directory
+        found = await self._bucket.first(key, self._bucket.below(key))
+        if found is not None:
+            return Stat(0, found["LastModified"].timestamp(), is_directory=True)
+        if self._is_of_uploads(key):
+            async for upload in multipart.uploads(self._bucket, key, self._bucket.below(key)):
+                return Stat(0, upload.initiated.timestamp(), is_directory=True)
+        raise PathNotFoundError(DRIVER, key)
+
+    async def get(self, key: str) -> bytes:
+        reader = await self.open(key)
+        try:
+            pieces = []
+            while piece := await reader.read(max(reader.size, 1)):
+                pieces.append(piece)
+            return b"".join(pieces)
+        finally:
+            await reader.close()
+
+    async def put(self, key: str, data: bytes, *, durable: bool = True) -> None:  # noqa: ARG002
+        await self._bucket.call(
+            "put_object",
+            check_key(DRIVER, key),
+            Key=self._bucket.name(key),
+            Body=data,
+            **self._bucket.options.attributes,
+        )
+
+    async def put_all(self, *stages: Objects, upon: Sequence[str] = ()) -> None:
+        for key in itertools.chain(upon, *stages):
+            check_key(DRIVER, key)
+        # What is there is durable already.
+        await together(self._bucket.call("head_object", key, Key=self._bucket.name(key)) for key in upon)
+        for objects in stages:
+            for key, data in objects.items():
+                await self.put(key, data)
+
+    async def open(self, key: str, offset: int = 0) -> S3Reader:
+        if offset < 0:
+            raise InvalidOffsetError(DRIVER, key, offset)
+        check_key(DRIVER, key)
+        if self._may_be_unfinished(key):
+            await self._make_readable(key)
+        name = self._bucket.name(key)
+        if offset:
+            answer: Any = await self._bucket.call("head_object", key, Key=name)
+        else:
+            answer = await self._bucket.call("get_object", key, Key=name)
+        return S3Reader(self._bucket, key, answer, offset)
+
+    async def writer(self, key: str, *, append: bool) -> S3Writer:
+        check_key(DRIVER, key)
+        if key in self._writers:
+            raise BusyError(DRIVER, f"another writer is active: {key}")
+        self._writers[key] = None
+        writer = S3Writer(self._bucket, key, self.put_all, self.delete, lambda: self._let_go(key))
+        try:
+            await writer.start(append=append)
+        except BaseException:
+            del self._writers[key]
+            raise
+        self._writers[key] = writer
+        return writer
+
+    async def move(self, source: str, target: str) -> None:
+        name = self._bucket.name(check_key(DRIVER, source))
+        check_key(DRIVER, target)
+        answer = await self._bucket.call("head_object", source, Key=name)
+        if source != target:
+            await multipart.copy(self._bucket, source, target, answer["ContentLength"])
+            await self._bucket.call("delete_object", source, Key=name)
+
+    async def delete(self, key: str) -> None:
+        name, below = self._bucket.name(check_key(DRIVER, key)), self._bucket.below(key)
+        found = False
+        async for upload in multipart.uploads(self._bucket, key, name):
+            if upload.name == name or upload.name.startswith(below):
+                found = True
+                await multipart.abort(self._bucket, key, upload.name, upload.id)
+        if self._may_be_unfinished(key):
+            # The lease goes first: a writer that finds it gone makes nothing anew.
+            lock = lease.name(self._bucket, key)
+            there = await self._bucket.first(key, lock)
+            if there is not None and there["Key"] == lock:
+                found = True
+                await self._delete(key, [lock])
+        page = await self._bucket.call("list_objects_v2", key, Prefix=name)
+        names = [each["Key"] for each in page.get("Contents", [])]
+        mine = [each for each in names if each == name or each.startswith(below)]
+        found = found or bool(mine)
+        await self._delete(key, mine)
+        if page.get("IsTruncated"):
+            # Whatever else begins with the same letters is passed over.
+            async for page in self._bucket.pages(key, below):
+                names = [each["Key"] for each in page.get("Contents", [])]
+                found = found or bool(names)
+                await self._delete(key, names)
+        if not found:
+            raise PathNotFoundError(DRIVER, key)
+
+    async def list(
+        self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
+    ) -> Sequence[str]:
+        if key != "/":
+            check_key(DRIVER, key)
+        if holding:
+            check_key(DRIVER, f"/-/{holding}")
+        found = await listing.names(self._bucket, key, after, limit, holding)
+        if self._uploads and key.endswith(f"/{self._uploads}"):
+            prefix = self._bucket.below(key)
+            names = [upload.name async for upload in multipart.uploads(self._bucket, key, prefix)]
+            strays = listing.all_names(names, prefix)
+            found = sorted({*found, *(name for name in strays if name > after)})[:limit]
+        if not found and key != "/":
+            await listing.check_directory(self._bucket, key)
+        return found
+
+    async def explore(self, steps: Steps[T]) -> T:
+        try:
+            keys = next(steps)
+            while True:
+                keys = steps.send(await together(map(self._names, keys[:AT_A_TIME])))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _names(self, key: str) -> Sequence[str]:
+        return await listing.names(self._bucket, check_key(DRIVER, key), "", None, "")
+
+    @contextlib.asynccontextmanager
+    async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:
+        """Among the requests of this process alone: decision 0008 tells what another may do meanwhile."""
+        held = self._held.setdefault(check_key(DRIVER, key), _Hold())
+        held.users += 1
+        try:
+            await held.enter(shared=shared)
+            try:
+                yield
+            finally:
+                held.leave()
+        finally:
+            held.users -= 1
+            if not held.users:
+                self._held.pop(key, None)
+
+    async def redirect(self, key: str, method: str) -> str | None:
+        operation = {"GET": "get_object", "HEAD": "head_object"}.get(method)
+        check_key(DRIVER, key)
+        return None if operation is None else await self._bucket.url(operation, key)
+
+    def _may_be_unfinished(self, key: str) -> bool:
+        return not self._uploads or (key.endswith("/data") and self._is_of_uploads(key))
+
+    def _is_of_uploads(self, key: str) -> bool:
+        return not self._uploads or f"/{self._uploads}/" in key
+
+    def _let_go(self, key: str) -> None:
+        self._writers.pop(key, None)
+
+    async def _stat_unfinished(self, key: str) -> Stat | None:
+        upload = await multipart.upload_of(self._bucket, key)
+        if upload is None:
+            return None
+        parts = await multipart.parts(self._bucket, key, upload.id)
+        return Stat(sum(part.size for part in parts), upload.initiated.timestamp(), is_directory=False)
+
+    async def _make_readable(self, key: str) -> None:
+        """Parts of an upload cannot be read."""
+        writer = self._writers.get(key)
+        if writer is not None:
+            await writer.make_readable()
+        elif await multipart.upload_of(self._bucket, key) is not None:
+            writer = await self.writer(key, append=True)
+            try:
+                await writer.make_readable()
+            finally:
+                await writer.close()
+
+    async def _delete(self, key: str, names: Sequence[str]) -> None:
+        if len(names) == 1:
+            await self._bucket.call("delete_object", key, Key=names[0])
+        elif names:
+            answer = await self._bucket.call(
+                "delete_objects", key, Delete={"Objects": [{"Key": name} for name in names], "Quiet": True}
+            )
+            if failed := answer.get("Errors"):
+                raise StorageError(DRIVER, f"{failed[0].get('Code')}: {len(failed)} objects are left of {key}")
+
+
+class _Hold:
+    """Requests that hold a directory. Who waits to have it alone comes before those that ask to share it later."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self._count = 0
+        """How many share it; -1 is one that has it alone."""
+        self._waiting: list[tuple[asyncio.Future[None], bool]] = []
+
+    async def enter(self, *, shared: bool) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append((future, shared))
+        self._admit()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.leave()
+            self._waiting = [each for each in self._waiting if each[0] is not future]
+            self._admit()
+            raise
+
+    def leave(self) -> None:
+        self._count = max(self._count - 1, 0)
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and (self._count == 0 or (self._count > 0 and self._waiting[0][1])):
+            future, shared = self._waiting.pop(0)
+            if not future.done():
+                self._count = self._count + 1 if shared else -1
+                future.set_result(None)

@@ -1,0 +1,97 @@
+"""Who may write under a key, among all processes: an object beside it, made only where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from email.utils import parsedate_to_datetime
+
+from lading.registry.ports import BusyError, PathNotFoundError, StorageError
+from lading.storage.s3.bucket import DRIVER, Bucket, ConditionError
+
+LEASE_SECONDS = 10.0
+"""So long after its last renewal a lease counts as abandoned: its process has ended, or is cut off."""
+
+RENEWAL_SECONDS = 3.0
+
+_SUFFIX = "~lock"
+
+
+def name(bucket: Bucket, key: str) -> str:
+    """No key ends so: the object is in no listing."""
+    return bucket.name(key) + _SUFFIX
+
+
+class Lease:
+    """Held from `acquire` until `release`, and renewed in between."""
+
+    def __init__(self, bucket: Bucket, key: str) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._name = name(bucket, key)
+        self._token = secrets.token_hex(16).encode()
+        self._etag = ""
+        self._sure = 0.0
+        """When it was last known to be ours."""
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def acquire(self) -> None:
+        """Raises `BusyError`."""
+        try:
+            await self._put(IfNoneMatch="*")
+        except ConditionError:
+            await self._take_over()
+        self._renewing = asyncio.create_task(self._renew())
+
+    async def check(self) -> None:
+        """Raises `PathNotFoundError` where the key was deleted meanwhile, `BusyError` where it is another's."""
+        asked = time.monotonic()
+        answer = await self._bucket.call("head_object", self._key, Key=self._name)
+        if answer["ETag"] != self._etag:
+            raise self._busy()
+        self._sure = asked
+
+    async def release(self, *, gone: bool = False) -> None:
+        """`gone` if the object was deleted already."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._renewing
+            self._renewing = None
+        if not gone:
+            # Left behind it only makes the next writer wait until it is old.
+            with contextlib.suppress(StorageError):
+                if time.monotonic() - self._sure > RENEWAL_SECONDS:
+                    await self.check()
+                await self._bucket.call("delete_object", self._key, Key=self._name)
+
+    async def _put(self, **condition: str) -> None:
+        asked = time.monotonic()
+        answer = await self._bucket.call("put_object", self._key, Key=self._name, Body=self._token, **condition)
+        self._etag, self._sure = answer["ETag"], asked
+
+    async def _take_over(self) -> None:
+        try:
+            found = await self._bucket.call("head_object", self._key, Key=self._name)
+            # Both times are the store's: clocks of nodes may differ.
+            now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
+            if (now - found["LastModified"]).total_seconds() < LEASE_SECONDS:
+                raise self._busy()
+            await self._put(IfMatch=found["ETag"])
+        except (ConditionError, PathNotFoundError) as error:
+            raise self._busy() from error
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEWAL_SECONDS)
+            try:
+                await self._put(IfMatch=self._etag)
+            except (ConditionError, PathNotFoundError):
+                return  # lost: the check before the end tells
+            except StorageError:
+                continue
+
+    def _busy(self) -> BusyError:
+        return BusyError(DRIVER, f"another writer is active: {self._key}")

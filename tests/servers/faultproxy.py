@@ -1,0 +1,105 @@
+"""A proxy before an HTTP server that counts requests, and answers chosen ones otherwise than the server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from typing import Literal
+
+Fault = Literal["500", "503", "reset", "cut"]
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+class FaultProxy:
+    """`requests` are the first lines seen. `fail_at` is the number of a request, from 0, with its `fault`."""
+
+    def __init__(self, target: str) -> None:
+        self.requests: list[str] = []
+        self.host = ""
+        self._target = target.split(":")
+        self._fault: Fault | None = None
+        self._first = self._last = 0
+
+    def reset(self, fault: Fault | None = None, first: int = 0, times: int = 1) -> None:
+        """Count from zero; the request `first` and those up to `times` in all go wrong."""
+        self.requests = []
+        self._fault, self._first, self._last = fault, first, first + times
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while (head := await reader.readuntil(b"\r\n\r\n")) and await self._exchange(head, reader, writer):
+                pass
+        writer.close()
+
+    async def _exchange(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        if b"100-continue" in head.lower():
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            head = re.sub(rb"\r\nexpect: 100-continue", b"", head, flags=re.IGNORECASE)
+        body = await reader.readexactly(_length(head))
+        number = len(self.requests)
+        self.requests.append(head.partition(b" HTTP/")[0].decode())
+        fault = self._fault if self._first <= number < self._last else None
+        if fault == "reset":
+            writer.transport.abort()
+            return False
+        if fault in ("500", "503"):
+            writer.write(f"HTTP/1.1 {fault} Fault\r\nContent-Length: 0\r\n\r\n".encode())
+            await writer.drain()
+            return True
+        answer, payload = await self._forward(head, body)
+        if fault == "cut":
+            # The request was carried out; its answer is lost half-way.
+            writer.write((answer + payload)[: len(answer) + len(payload) // 2])
+            await writer.drain()
+            writer.transport.abort()
+            return False
+        writer.write(answer + payload)
+        await writer.drain()
+        return True
+
+    async def _forward(self, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+        upstream, sending = await asyncio.open_connection(self._target[0], int(self._target[1]))
+        try:
+            sending.write(head + body)
+            answer = await upstream.readuntil(b"\r\n\r\n")
+            none = head.startswith(b"HEAD ") or answer.split()[1] in (b"204", b"304")
+            return answer, b"" if none else await upstream.readexactly(_length(answer))
+        finally:
+            sending.close()
+
+
+def _length(head: bytes) -> int:
+    found = _LENGTH.search(head)
+    return int(found[1]) if found else 0
+
+
+@contextlib.contextmanager
+def faultproxy(target: str) -> Iterator[FaultProxy]:
+    """In a thread of its own."""
+    proxy, loop, listening = FaultProxy(target), asyncio.new_event_loop(), threading.Event()
+
+    async def run() -> None:
+        server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        proxy.host = f"{address[0]}:{address[1]}"
+        listening.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await stop.wait()
+        server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    stop = asyncio.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
+    thread.start()
+    try:
+        assert listening.wait(10)
+        yield proxy
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
