@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 
 from lading.compose.error import BuildError
+from lading.config.models.azure import AzureParameters
 from lading.config.models.configuration import Configuration
 from lading.config.models.storage import FilesystemParameters
 from lading.registry.ports import Storage
@@ -33,7 +35,39 @@ def _memory(_: Configuration) -> Storage:
     return MemoryStorage()
 
 
+def _azure(configuration: Configuration) -> Storage:
+    _need_extra("azure", "azure.storage.blob", "azure.identity", "aiohttp")
+    from lading.storage.azure import AzureStorage  # noqa: PLC0415  needs the extra
+
+    try:
+        of = AzureParameters.of(configuration.storage.parameters)
+    except ValueError as error:
+        raise BuildError(f"storage.azure.{error}") from None
+    return AzureStorage(
+        of.accountname,
+        of.container,
+        of.serviceurl or f"https://{of.accountname}.blob.{of.realm}",
+        {key: getattr(of.credentials, key) for key in ("type", "clientid", "tenantid", "secret")},
+        key=of.accountkey if of.credentials.type == "shared_key" else "",
+        realm=of.realm,
+        root=of.rootdirectory,
+        attempts=of.max_retries,
+        pause=of.retry_delay,
+        verify=not of.skipverify,
+    )
+
+
+def _need_extra(driver: str, *modules: str) -> None:
+    try:
+        missing = any(importlib.util.find_spec(module) is None for module in modules)
+    except ModuleNotFoundError:
+        missing = True
+    if missing:
+        raise BuildError(f"storage.{driver}: needs an extra: pip install 'lading[{driver}]'")
+
+
 DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
     "filesystem": _filesystem,
     "inmemory": _memory,
+    "azure": _azure,
 }
