@@ -165,10 +165,14 @@ class ObjectStorage:
     async def put(self, key: str, data: bytes, *, durable: bool = True) -> None:  # noqa: ARG002
         await to_the_end(self._bucket.put(self._name(key), data))
 
-    async def put_all(self, *stages: Objects) -> None:
+    async def put_all(self, *stages: Objects, upon: Sequence[str] = ()) -> None:
         named = [(self._name(key), data) for objects in stages for key, data in objects.items()]
+        there = [self._name(key) for key in upon]
 
         async def put_all() -> None:
+            for key, found in zip(upon, await together(self._bucket.head, there), strict=True):
+                if found is None:
+                    raise PathNotFoundError(self.name, key)
             for name, data in named:
                 await self._bucket.put(name, data)
 
@@ -242,7 +246,10 @@ class ObjectStorage:
     async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:
         self._name(key)
         alone, sharing = f"{self._prefix}~lading/holds{key}/~alone", f"{self._prefix}~lading/holds{key}/~shared/"
+        refused = False
         while True:
+            while refused and shared and await self._is_claimed(alone):
+                await asyncio.sleep(POLL_SECONDS)
             claim = await _Claim.make(self._bucket, f"{sharing}{uuid.uuid4().hex}" if shared else alone)
             if claim is not None:
                 try:
@@ -256,7 +263,9 @@ class ObjectStorage:
                         return
                 finally:
                     await to_the_end(claim.release())
-            await asyncio.sleep(POLL_SECONDS)
+            refused = True
+            if not shared:
+                await asyncio.sleep(POLL_SECONDS)
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(self.name, key)[1:]
