@@ -6,10 +6,13 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.servers import azurite
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from tests.servers import azurite, fake_gcs
 
 from lading.registry.ports import Storage
 from lading.storage.azure import AzureStorage
+from lading.storage.gcs import GcsStorage
 from lading.testing.storage import CASES, Case, case_name, run
 
 pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("object-stores")]
@@ -32,7 +35,34 @@ def azure(emulated_azure: azurite.Azurite) -> Make:
     )
 
 
-@pytest.fixture(params=["azure"])
+@pytest.fixture(scope="module")
+def emulated_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fake_gcs.FakeGcs]:
+    with fake_gcs.fake_gcs(tmp_path_factory.mktemp("gcs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def service_account() -> dict[str, str]:
+    key = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return {
+        "type": "service_account",
+        "client_email": "lading@test.invalid",
+        "token_uri": "http://127.0.0.1:9/token",
+        "private_key": key.decode(),
+    }
+
+
+@pytest.fixture
+def gcs(emulated_gcs: fake_gcs.FakeGcs, service_account: dict[str, str]) -> Make:
+    bucket = emulated_gcs.make_bucket(f"b{uuid.uuid4().hex}")
+    return lambda: GcsStorage(
+        bucket, root="/some/root/", account=service_account, chunk=1024 * 1024, emulator=emulated_gcs.url
+    )
+
+
+@pytest.fixture(params=["azure", "gcs"])
 def make(request: pytest.FixtureRequest) -> Make:
     found: Make = request.getfixturevalue(request.param)
     return found
