@@ -134,13 +134,13 @@ class _Objects:
         return None if answer.status == 404 else answer
 
     async def fetch(self, name: str, start: int, length: int, tag: str = "") -> tuple[bytes, Found] | None:
-        query = {"alt": "media", **({"ifGenerationMatch": tag} if tag else {})}
+        query = {"alt": "media", **({"generation": tag} if tag else {})}
         span = {"Range": f"bytes={start}-{start + length - 1}"}
         answer = await self.request("GET", self._object(name), name, query, headers=span)
         if answer.status == 404:
+            if tag and await self.head(name) is not None:
+                raise ChangedError(DRIVER, f"has changed: {name}")
             return None
-        if answer.status == 412:
-            raise ChangedError(DRIVER, f"has changed: {name}")
         if answer.status == 416:
             found = await self.head(name)
             return None if found is None else (b"", found)
@@ -214,21 +214,12 @@ class _Objects:
             tag, size = str(answer.json["generation"]), int(answer.json["size"])
             if offset == 0 and size > self.chunk:
                 raise StorageError(DRIVER, f"cannot append to what is complete: {name}")
-            # A process that died may have sent more than it could write down: what that was, nobody knows.
-            if not session or await self.received(session, name) == offset:
-                there = await self.request(
-                    "GET", self._object(name), name, {"alt": "media", "ifGenerationMatch": tag}
-                )
-                if there.status == 200:
-                    return _Session(self, name, tag, session, offset), there.body
+            there = await self.request("GET", self._object(name), name, {"alt": "media", "generation": tag})
+            if there.status == 200:
+                return _Session(self, name, tag, session, offset), there.body
         made = await self.place(name, b"", None, _resource("", 0))
         assert made is not None
         return _Session(self, name, made, "", 0), b""
-
-    async def received(self, session: str, name: str) -> int:
-        """How much a session has; -1 if it is no more, or is complete."""
-        answer = await self.request("PUT", session, name, headers={"Content-Range": "bytes */*"})
-        return _received(answer) if answer.status == 308 else -1
 
     async def start(self, name: str) -> str:
         query = {"uploadType": "resumable", "name": name}
@@ -349,10 +340,16 @@ class _Session:
         self._name = name
         self._tag = tag
         self._session = session
+        self._resumed = bool(session)
 
     async def extend(self, data: bytes) -> None:
         if not self._session:
             self._session = await self._objects.start(self._name)
+        if self._resumed and data:
+            # If this process dies, the session has more than is written down, and nobody knows what: then the
+            # upload begins anew.
+            self._resumed = False
+            await self._stand_for_it(b"", _resource("", 0))
         while data:
             end = self.size + len(data)
             answer = await self._send(data, f"bytes {self.size}-{end - 1}/*")
@@ -367,9 +364,7 @@ class _Session:
             whole = len(rest) - len(rest) % QUANTUM
             await self.extend(rest[:whole])
             rest = rest[whole:]
-        tag = await self._objects.place(self._name, rest, self._tag, _resource(self._session, self.size))
-        if tag is None:
-            raise PathNotFoundError(DRIVER, f"/{self._name}")
+        await self._stand_for_it(rest, _resource(self._session, self.size))
 
     async def complete(self, rest: bytes) -> None:
         if not self._session:
@@ -385,6 +380,12 @@ class _Session:
         answer = await self._send(rest, f"bytes {f'{self.size}-{total - 1}' if rest else '*'}/{total}")
         if answer.status not in {200, 201}:
             raise StorageError(DRIVER, f"a session went wrong ({answer.status}): {self._name}")
+
+    async def _stand_for_it(self, rest: bytes, resource: dict[str, Any]) -> None:
+        tag = await self._objects.place(self._name, rest, self._tag, resource)
+        if tag is None:
+            raise PathNotFoundError(DRIVER, f"/{self._name}")
+        self._tag = tag
 
     async def _send(self, data: bytes, span: str) -> _Answer:
         # Sent again in full after a failure: the service leaves out what it has.
