@@ -8,7 +8,6 @@ import datetime
 import hmac
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -16,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
 from tests.servers.peers import missing, peers_folder
 
 ACCOUNT = "devstoreaccount1"

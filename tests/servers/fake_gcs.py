@@ -47,7 +47,10 @@ def fake_gcs(folder: Path) -> Iterator[FakeGcs]:
     try:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/storage/v1/b?project=test", timeout=5):
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"{url}/storage/v1/b?project=test", timeout=5),
+            ):
                 break
             time.sleep(0.05)
         else:

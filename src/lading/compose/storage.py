@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from collections.abc import Callable
 
 from lading.compose.error import BuildError
+from lading.config import variables
 from lading.config.models.azure import AzureParameters
 from lading.config.models.configuration import Configuration
+from lading.config.models.gcs import GcsParameters
 from lading.config.models.storage import FilesystemParameters
 from lading.registry.ports import Storage
 from lading.storage.filesystem import FilesystemStorage
@@ -57,6 +60,35 @@ def _azure(configuration: Configuration) -> Storage:
     )
 
 
+def _gcs(configuration: Configuration) -> Storage:
+    _need_extra("gcs", "google.auth", "requests", "aiohttp")
+    from lading.storage.gcs import GcsStorage  # noqa: PLC0415  needs the extra
+
+    try:
+        of = GcsParameters.of(configuration.storage.parameters)
+    except ValueError as error:
+        raise BuildError(f"storage.gcs.{error}") from None
+    where = "keyfile" if of.keyfile else "credentials"
+    try:
+        account = of.credentials or None
+        if of.keyfile:
+            with open(of.keyfile, encoding="utf-8") as file:
+                account = json.load(file)
+        return GcsStorage(
+            of.bucket,
+            root=of.rootdirectory,
+            account=account,
+            chunk=of.chunksize,
+            calls=of.maxconcurrency,
+            agent=of.useragent,
+            emulator=variables.storage_emulator(),
+        )
+    except OSError as error:
+        raise BuildError(f"storage.gcs.{where}: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise BuildError(f"storage.gcs.{where}: is no key of a service account") from None
+
+
 def _need_extra(driver: str, *modules: str) -> None:
     try:
         missing = any(importlib.util.find_spec(module) is None for module in modules)
@@ -70,4 +102,5 @@ DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
     "filesystem": _filesystem,
     "inmemory": _memory,
     "azure": _azure,
+    "gcs": _gcs,
 }

@@ -241,7 +241,9 @@ class _Objects:
     ) -> _Answer:
         """Any answer below 500 that a caller knows what to do with. `path` may be a whole address."""
         address = path if "://" in path else self._service + path
-        url = address + ("?" + "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items()) if query else "")
+        url = address + (
+            "?" + "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items()) if query else ""
+        )
         failure = ""
         for attempt in range(TRIES):
             if attempt:

@@ -42,7 +42,9 @@ class AzureParameters(Section):
     serviceurl: Text = ""
     connectionstring: Secret = ""
     """Read, as the original does, and not used."""
-    retry_delay: Annotated[float, Reads(_pause)] = option(default=0.1, keys=("retry_delay", "copy_status_poll_delay"))
+    retry_delay: Annotated[float, Reads(_pause)] = option(
+        default=0.1, keys=("retry_delay", "copy_status_poll_delay")
+    )
     max_retries: Annotated[Integer, Then(nonzero_or(5))] = option(
         default=5, keys=("max_retries", "copy_status_poll_max_retry")
     )
