@@ -6,9 +6,8 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.servers import azurite, fake_gcs
+from tests.servers.object_stores import service_account
 
 from lading.registry.ports import Storage
 from lading.storage.azure import AzureStorage
@@ -41,24 +40,11 @@ def emulated_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fake_gcs.
         yield server
 
 
-@pytest.fixture(scope="module")
-def service_account() -> dict[str, str]:
-    key = rsa.generate_private_key(65537, 2048).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return {
-        "type": "service_account",
-        "client_email": "lading@test.invalid",
-        "token_uri": "http://127.0.0.1:9/token",
-        "private_key": key.decode(),
-    }
-
-
 @pytest.fixture
-def gcs(emulated_gcs: fake_gcs.FakeGcs, service_account: dict[str, str]) -> Make:
+def gcs(emulated_gcs: fake_gcs.FakeGcs) -> Make:
     bucket = emulated_gcs.make_bucket(f"b{uuid.uuid4().hex}")
     return lambda: GcsStorage(
-        bucket, root="/some/root/", account=service_account, chunk=1024 * 1024, emulator=emulated_gcs.url
+        bucket, root="/some/root/", account=service_account(), chunk=1024 * 1024, emulator=emulated_gcs.url
     )
 
 

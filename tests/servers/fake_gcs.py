@@ -38,8 +38,11 @@ def fake_gcs(folder: Path) -> Iterator[FakeGcs]:
     log = folder / "fake-gcs-server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [program, "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
-            + ["-external-url", url, "-public-host", f"127.0.0.1:{port}", "-log-level", "warn"],
+            [
+                *(program, "-backend", "memory", "-scheme", "http", "-log-level", "warn"),
+                *("-host", "127.0.0.1", "-port", str(port)),
+                *("-external-url", url, "-public-host", f"127.0.0.1:{port}"),
+            ],
             cwd=folder,
             stdout=output,
             stderr=output,

@@ -16,7 +16,7 @@ def colour(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def storage_emulator(environ: Mapping[str, str] | None = None) -> str:
-    """The address of an emulator of Google Cloud Storage (`STORAGE_EMULATOR_HOST`, as Google's clients read it)."""
+    """The address of an emulator of Google Cloud Storage, in the variable that Google's clients read."""
     return (os.environ if environ is None else environ).get("STORAGE_EMULATOR_HOST", "")
 
 

@@ -30,7 +30,7 @@ from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 from azure.storage.blob import BlobSasPermissions, StorageErrorCode, UserDelegationKey, generate_blob_sas
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient, ExponentialRetry
 
-from lading.registry.ports import BusyError, PathNotFoundError, StorageError, check_key
+from lading.registry.ports import BusyError, PathNotFoundError, StorageError
 from lading.storage.objects import ChangedError, Found, ObjectStorage, Pending
 
 DRIVER = "azure"
@@ -79,11 +79,6 @@ class AzureStorage(ObjectStorage):
     ) -> None:
         blobs = _Blobs(account, container, service, credentials, key, realm, attempts, pause, verify=verify)
         super().__init__(blobs, f"{root.strip('/')}/".lstrip("/"))
-        self._blobs = blobs
-
-    async def redirect(self, key: str, method: str) -> str | None:
-        check_key(DRIVER, key)
-        return await self._blobs.signed(self._name(key)) if method in {"GET", "HEAD"} else None
 
 
 class _Blobs:
@@ -178,7 +173,7 @@ class _Blobs:
                     etag: str = (await blob.upload_blob(io.BytesIO(data), length=len(data), **conditions))["etag"]
                     return etag
                 except (ResourceModifiedError, ResourceExistsError) as error:
-                    if error.error_code != StorageErrorCode.INVALID_BLOB_TYPE:
+                    if getattr(error, "error_code", None) != StorageErrorCode.INVALID_BLOB_TYPE:
                         return None
                 # What an upload left here is of another type, which cannot be changed.
                 await self.remove(name)
@@ -201,22 +196,26 @@ class _Blobs:
                 started = await blob.start_copy_from_url(url)
         except PathNotFoundError:
             return False
-        status, attempt = started["copy_status"], 0
+        status, attempt = str(started["copy_status"]), 0
         while status == "pending":
             attempt += 1
             with _storage_errors(target):
                 if attempt >= self.attempts:
-                    await blob.abort_copy(started["copy_id"])
+                    await blob.abort_copy(str(started["copy_id"]))
                     raise StorageError(DRIVER, "max retries for copy polling reached, aborting copy")
                 await asyncio.sleep(self.pause * attempt)
-                copied = (await blob.get_blob_properties()).copy
-                status = copied.status
+                status = str((await blob.get_blob_properties()).copy.status)
         if status != "success":
             raise StorageError(DRIVER, f"failed to move blob with copy id {started['copy_id']}")
         return True
 
     async def pages(
-        self, prefix: str, *, start: str = "", flat: bool = False, size: int = 1000
+        self,
+        prefix: str,
+        *,
+        start: str = "",  # noqa: ARG002  not every service version can start there
+        flat: bool = False,
+        size: int = 1000,
     ) -> AsyncGenerator[Sequence[str], None]:
         container = await self.container()
         listed = (
@@ -252,7 +251,7 @@ class _Blobs:
             await blob.create_append_blob()
             return _Appending(self, name, 0), b""
 
-    async def signed(self, name: str) -> str:
+    async def signed(self, name: str, method: str = "GET") -> str:  # noqa: ARG002  good for both
         """The blob's address, good for reading for a while."""
         blob, now = await self.blob(name), datetime.datetime.now(datetime.UTC)
         sas = generate_blob_sas(

@@ -32,7 +32,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.oauth2 import service_account
 from yarl import URL
 
-from lading.registry.ports import BusyError, PathNotFoundError, StorageError, check_key
+from lading.registry.ports import BusyError, PathNotFoundError, StorageError
 from lading.storage.objects import ChangedError, Found, ObjectStorage, Pending
 
 DRIVER = "gcs"
@@ -78,11 +78,6 @@ class GcsStorage(ObjectStorage):
     ) -> None:
         objects = _Objects(bucket, account, chunk, calls, agent, emulator)
         super().__init__(objects, f"{root.strip('/')}/".lstrip("/"))
-        self._objects = objects
-
-    async def redirect(self, key: str, method: str) -> str | None:
-        check_key(DRIVER, key)
-        return await self._objects.signed(self._name(key), method) if method in {"GET", "HEAD"} else None
 
 
 class _Answer(NamedTuple):
@@ -324,7 +319,7 @@ class _Objects:
 
     def _refresh(self) -> None:
         if self._credentials is None:
-            self._credentials, _ = google.auth.default(scopes=SIGNING_SCOPES)  # type: ignore[no-untyped-call]
+            self._credentials, _ = google.auth.default(scopes=SIGNING_SCOPES)
         if not self._credentials.valid:
             self._credentials.refresh(google.auth.transport.requests.Request())
 
