@@ -1,4 +1,4 @@
-"""An object store that fails: what can be tried again is, and else nothing but `StorageError` leaves the driver."""
+"""An object store that fails: what can be tried again is; else only `StorageError` leaves the driver."""
 
 from __future__ import annotations
 
@@ -44,8 +44,12 @@ class Proxy:
         headers = {key: value for key, value in request.headers.items() if key not in {"Host", "Content-Length"}}
         url = URL(self._server + request.raw_path, encoded=True)
         async with (
-            aiohttp.ClientSession(auto_decompress=False) as session,
-            session.request(request.method, url, headers=headers, data=body, allow_redirects=False) as answer,
+            aiohttp.ClientSession(
+                auto_decompress=False, skip_auto_headers=["Content-Type", "User-Agent"]
+            ) as session,
+            session.request(
+                request.method, url, headers=headers, data=body or None, allow_redirects=False
+            ) as answer,
         ):
             content = await answer.read()
             kept = {"Content-Length", "Transfer-Encoding", "Connection"}

@@ -1,7 +1,8 @@
 """What the drivers of object stores share: `lading.registry.ports.Storage` over a flat store of named objects.
 
-A driver brings a `Bucket`: a dozen requests that its store answers. Everything here needs only this of a store: what was written is seen at once by everybody, and an
-object can be created only where none is, or replaced and removed only where it is still the one that was seen.
+A driver brings a `Bucket`: a dozen requests that its store answers. Everything here needs only this of a store:
+what was written is seen at once by everybody, and an object can be created only where none is, or replaced and
+removed only where it is still the one that was seen.
 
 - Keys are names: a prefix, and the key without its first slash. Directories are what names have in common.
 - Whoever writes an upload, or holds a directory, says so in an object whose name is no key (`~lading/…`), and
