@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -41,15 +42,16 @@ class Proxy:
                 assert request.transport is not None
                 request.transport.abort()
             return web.Response(status=(500, 503)[self.failed % 2])
-        headers = {key: value for key, value in request.headers.items() if key not in {"Host", "Content-Length"}}
+        headers = {
+            key: value
+            for key, value in request.headers.items()
+            if key not in {"Host", "Content-Length", "Transfer-Encoding"}
+        }
         url = URL(self._server + request.raw_path, encoded=True)
+        data = io.BytesIO(body) if body else None
         async with (
-            aiohttp.ClientSession(
-                auto_decompress=False, skip_auto_headers=["Content-Type", "User-Agent"]
-            ) as session,
-            session.request(
-                request.method, url, headers=headers, data=body or None, allow_redirects=False
-            ) as answer,
+            aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=["Content-Type"]) as session,
+            session.request(request.method, url, headers=headers, data=data, allow_redirects=False) as answer,
         ):
             content = await answer.read()
             kept = {"Content-Length", "Transfer-Encoding", "Connection"}
