@@ -22,7 +22,9 @@ go_tools=(
     "helm helm.sh/helm/v4/cmd/helm@v4.2.4"
     "versitygw github.com/versity/versitygw/cmd/versitygw@v1.7.0"
     "cosign github.com/sigstore/cosign/v3/cmd/cosign@v3.1.2"
+    "fake-gcs-server github.com/fsouza/fake-gcs-server@v1.55.1"
 )
+node_tools=(azurite@3.35.0) # the newest for Node.js 20
 no_network='dial tcp|lookup .*: |no such host|i/o timeout|GOPROXY=off|Could not resolve|Temporary failure resolving|Unable to connect|Connection timed out'
 
 failed=()
@@ -85,6 +87,20 @@ go_peer() {
     fi
 }
 
+node_peer() {
+    local name="${1%@*}" pin="$1" stamp="$peers/stamps/${1%@*}"
+    if [ -d "$peers/$name/node_modules" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$pin" ]; then
+        report "$name" "${pin##*@}"
+    elif ! command -v npm >/dev/null; then
+        skip "$name" "no npm to install it with"
+    elif npm install --silent --no-audit --no-fund --prefix "$peers/$name" "$pin" >"$log" 2>&1; then
+        printf '%s\n' "$pin" >"$stamp"
+        report "$name" "${pin##*@} installed"
+    else
+        install_failed "$name"
+    fi
+}
+
 # A Debian for the container image to be built on, as a tar archive: there is no image registry to fetch one from.
 debian_root() {
     local archive="$peers/debian-$debian_root.tar" made
@@ -115,6 +131,9 @@ for package in "${debian_packages[@]}"; do
 done
 for tool in "${go_tools[@]}"; do
     go_peer "${tool%% *}" "${tool##* }"
+done
+for tool in "${node_tools[@]}"; do
+    node_peer "$tool"
 done
 debian_root
 

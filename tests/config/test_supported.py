@@ -106,7 +106,7 @@ def test_what_is_not(body, line):
     [
         (
             "s3: {bucket: b}",
-            "storage: StorageDriver not registered: s3 (this version of Lading has: filesystem, inmemory)",
+            "storage: StorageDriver not registered: s3 (this version of Lading has: filesystem, inmemory, azure, gcs)",
         ),
         (
             "inmemory: ~, cache: {blobdescriptor: redis}",

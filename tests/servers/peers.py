@@ -24,21 +24,21 @@ def executable(name: str) -> str:
 
     What Go built is looked for in its own folder alone: `registry` on the PATH may well be Lading.
     """
-    found = shutil.which(name, path=None if name in _FROM_DEBIAN else str(_peers() / "bin"))
-    return found if found is not None else _missing(name)
+    found = shutil.which(name, path=None if name in _FROM_DEBIAN else str(peers_folder() / "bin"))
+    return found if found is not None else missing(name)
 
 
 def debian_root() -> Path:
     """A tar archive of a small Debian; skips or fails as `executable` does."""
-    found = sorted(_peers().glob("debian-*.tar"))
-    return found[-1] if found else _missing("debian-root")
+    found = sorted(peers_folder().glob("debian-*.tar"))
+    return found[-1] if found else missing("debian-root")
 
 
-def _peers() -> Path:
+def peers_folder() -> Path:
     return Path(os.environ.get("LADING_PEERS", Path.home() / ".cache/lading/peers"))
 
 
-def _missing(name: str) -> NoReturn:
+def missing(name: str) -> NoReturn:
     reason = f"{name} is not installed: run tests/peers.sh"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)

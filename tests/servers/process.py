@@ -68,6 +68,8 @@ def configuration(root: Path, extra: Mapping[str, Any] | None = None) -> Config:
         "storage": {"filesystem": {"rootdirectory": str(root)}, "delete": {"enabled": True}},
         "http": {"secret": SECRET},
     }
+    if extra is not None and {"azure", "gcs"} & extra.get("storage", {}).keys():
+        del base["storage"]["filesystem"]
     return _merge(base, extra or {})
 
 

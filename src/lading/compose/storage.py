@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from collections.abc import Callable
 
 from lading.compose.error import BuildError
+from lading.config import variables
+from lading.config.models.azure import AzureParameters
 from lading.config.models.configuration import Configuration
+from lading.config.models.gcs import GcsParameters
 from lading.config.models.s3 import S3Parameters
 from lading.config.models.storage import FilesystemParameters
 from lading.registry import layout
@@ -75,6 +79,57 @@ def _s3(configuration: Configuration) -> Storage:
     return S3Storage(options, layout.UPLOADS)
 
 
+def _azure(configuration: Configuration) -> Storage:
+    _need_extra("azure", "azure.storage.blob", "azure.identity", "aiohttp")
+    from lading.storage.azure import AzureStorage  # noqa: PLC0415  needs the extra
+
+    try:
+        of = AzureParameters.of(configuration.storage.parameters)
+    except ValueError as error:
+        raise BuildError(f"storage.azure.{error}") from None
+    return AzureStorage(
+        of.accountname,
+        of.container,
+        of.serviceurl or f"https://{of.accountname}.blob.{of.realm}",
+        {key: getattr(of.credentials, key) for key in ("type", "clientid", "tenantid", "secret")},
+        key=of.accountkey if of.credentials.type == "shared_key" else "",
+        realm=of.realm,
+        root=of.rootdirectory,
+        attempts=of.max_retries,
+        pause=of.retry_delay,
+        verify=not of.skipverify,
+    )
+
+
+def _gcs(configuration: Configuration) -> Storage:
+    _need_extra("gcs", "google.auth", "requests", "aiohttp")
+    from lading.storage.gcs import GcsStorage  # noqa: PLC0415  needs the extra
+
+    try:
+        of = GcsParameters.of(configuration.storage.parameters)
+    except ValueError as error:
+        raise BuildError(f"storage.gcs.{error}") from None
+    where = "keyfile" if of.keyfile else "credentials"
+    try:
+        account = of.credentials or None
+        if of.keyfile:
+            with open(of.keyfile, encoding="utf-8") as file:
+                account = json.load(file)
+        return GcsStorage(
+            of.bucket,
+            root=of.rootdirectory,
+            account=account,
+            chunk=of.chunksize,
+            calls=of.maxconcurrency,
+            agent=of.useragent,
+            emulator=variables.storage_emulator(),
+        )
+    except OSError as error:
+        raise BuildError(f"storage.gcs.{where}: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise BuildError(f"storage.gcs.{where}: is no key of a service account") from None
+
+
 def _need_extra(driver: str, *modules: str) -> None:
     try:
         missing = any(importlib.util.find_spec(module) is None for module in modules)
@@ -87,6 +142,8 @@ def _need_extra(driver: str, *modules: str) -> None:
 DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
     "filesystem": _filesystem,
     "inmemory": _memory,
+    "azure": _azure,
+    "gcs": _gcs,
     "s3": _s3,
     "s3aws": _s3,
 }

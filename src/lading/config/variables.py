@@ -15,6 +15,11 @@ def colour(environ: Mapping[str, str] | None = None) -> bool:
     return not (os.environ if environ is None else environ).get("NO_COLOR")
 
 
+def storage_emulator(environ: Mapping[str, str] | None = None) -> str:
+    """The address of an emulator of Google Cloud Storage, in the variable that Google's clients read."""
+    return (os.environ if environ is None else environ).get("STORAGE_EMULATOR_HOST", "")
+
+
 def traces_exporter(environ: Mapping[str, str] | None = None) -> str:
     """What `OTEL_*` (OpenTelemetry's own variables) say of traces: `otlp`, `console`, or empty for none.
 

@@ -1,0 +1,372 @@
+"""The `azure` driver: blobs in a container of Azure Blob Storage, as Distribution keeps them.
+
+Small objects are block blobs. What is uploaded is an append blob, which everybody sees grow, so that any process
+can go on with an upload that another began, the original's among them. A blob has up to 50,000 blocks of 4 MiB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import email.utils
+import io
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
+from azure.storage.blob import BlobSasPermissions, StorageErrorCode, UserDelegationKey, generate_blob_sas
+from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient, ExponentialRetry
+
+from lading.registry.ports import BusyError, PathNotFoundError, StorageError
+from lading.storage.objects import ChangedError, Found, ObjectStorage, Pending
+
+DRIVER = "azure"
+
+BLOCK_BYTES = 4 * 1024 * 1024
+"""The largest block that every service version appends."""
+
+REDIRECT_SECONDS = 20 * 60
+SKEW_SECONDS = 10
+"""By how much the service's clock may be behind ours."""
+
+KEY_HOURS = 48
+KEY_LEFT = datetime.timedelta(minutes=30)
+"""A user delegation key with less left than this is replaced."""
+
+AUTHORITIES = {
+    "core.chinacloudapi.cn": "login.chinacloudapi.cn",
+    "core.usgovcloudapi.net": "login.microsoftonline.us",
+}
+"""Where tokens for a realm come from, if not from the public cloud's."""
+
+logging.getLogger("azure").setLevel(logging.WARNING)  # it tells of each request
+
+
+class AzureStorage(ObjectStorage):
+    """See `lading.registry.ports.Storage`.
+
+    `credentials` has a `type` (`shared_key`, `client_secret` or `default_credentials`) and for the second
+    `clientid`, `tenantid` and `secret`. `service` is the account's address, `attempts` and `pause` (seconds) are
+    how often and how soon a pending copy is looked at.
+    """
+
+    def __init__(
+        self,
+        account: str,
+        container: str,
+        service: str,
+        credentials: Mapping[str, str],
+        *,
+        key: str = "",
+        realm: str = "",
+        root: str = "",
+        attempts: int = 5,
+        pause: float = 0.1,
+        verify: bool = True,
+    ) -> None:
+        blobs = _Blobs(account, container, service, credentials, key, realm, attempts, pause, verify=verify)
+        super().__init__(blobs, f"{root.strip('/')}/".lstrip("/"))
+
+
+class _Blobs:
+    """See `lading.storage.objects.Bucket`."""
+
+    driver = DRIVER
+
+    def __init__(
+        self,
+        account: str,
+        container: str,
+        service: str,
+        credentials: Mapping[str, str],
+        key: str,
+        realm: str,
+        attempts: int,
+        pause: float,
+        *,
+        verify: bool,
+    ) -> None:
+        self.attempts = attempts
+        self.pause = pause
+        self._account = account
+        self._container_name = container
+        self._service_url = service
+        self._credentials = credentials
+        self._key = key
+        self._authority = AUTHORITIES.get(realm, "login.microsoftonline.com")
+        self._verify = verify
+        self._service: BlobServiceClient | None = None
+        self._container: ContainerClient | None = None
+        self._delegation: UserDelegationKey | None = None
+        self._delegation_until = datetime.datetime.min.replace(tzinfo=datetime.UTC)
+        self._opening = asyncio.Lock()
+
+    async def container(self) -> ContainerClient:
+        async with self._opening:
+            if self._container is None:
+                # The session is closed with the event loop: a loop closes the generators that it began.
+                self._sessions = _session()
+                session = await anext(self._sessions)
+                transport = AioHttpTransport(session=session, session_owner=False)
+                self._service = BlobServiceClient(
+                    self._service_url,
+                    credential=self._credential(transport),
+                    transport=transport,
+                    retry_policy=ExponentialRetry(
+                        initial_backoff=1, increment_base=2, retry_total=3, random_jitter_range=1
+                    ),
+                    connection_verify=self._verify,
+                    connection_timeout=10,
+                    read_timeout=60,
+                    logging_enable=False,
+                )
+                self._container = self._service.get_container_client(self._container_name)
+        return self._container
+
+    async def blob(self, name: str) -> BlobClient:
+        return (await self.container()).get_blob_client(name)
+
+    async def head(self, name: str) -> Found | None:
+        try:
+            return await self._properties(name)
+        except PathNotFoundError:
+            return None
+
+    async def fetch(self, name: str, start: int, length: int, tag: str = "") -> tuple[bytes, Found] | None:
+        conditions: dict[str, Any] = {"etag": tag, "match_condition": MatchConditions.IfNotModified} if tag else {}
+        dates: list[float] = []
+        try:
+            with _storage_errors(name):
+                blob = await self.blob(name)
+                got = await blob.download_blob(start, length, raw_response_hook=_dates_to(dates), **conditions)
+                data = await got.readall()
+        except PathNotFoundError:
+            return None
+        except _BehindTheEndError:
+            found = await self.head(name)
+            return None if found is None else (b"", found)
+        of = got.properties
+        size = int(of.content_range.rpartition("/")[2]) if of.content_range else len(data)
+        return data, _found(size, of.last_modified, of.etag, dates)
+
+    async def put(self, name: str, data: bytes, only: str | None = None) -> str | None:
+        conditions: dict[str, Any] = {"overwrite": only != ""}
+        if only:
+            conditions |= {"etag": only, "match_condition": MatchConditions.IfNotModified}
+        while True:
+            with _storage_errors(name):
+                blob = await self.blob(name)
+                try:
+                    etag: str = (await blob.upload_blob(io.BytesIO(data), length=len(data), **conditions))["etag"]
+                    return etag
+                except (ResourceModifiedError, ResourceExistsError) as error:
+                    if getattr(error, "error_code", None) != StorageErrorCode.INVALID_BLOB_TYPE:
+                        return None
+                # What an upload left here is of another type, which cannot be changed.
+                await self.remove(name)
+
+    async def remove(self, name: str, tag: str = "") -> bool:
+        conditions: dict[str, Any] = {"etag": tag, "match_condition": MatchConditions.IfNotModified} if tag else {}
+        try:
+            with _storage_errors(name):
+                await (await self.blob(name)).delete_blob(**conditions)
+        except (PathNotFoundError, ChangedError):
+            return False
+        return True
+
+    async def copy(self, source: str, target: str) -> bool:
+        """Within the account the service does it at once; else it is looked at again after longer and longer."""
+        origin, blob = await self.blob(source), await self.blob(target)
+        try:
+            with _storage_errors(source):
+                url = origin.url if self._key else await self.signed(source)
+                started = await blob.start_copy_from_url(url)
+        except PathNotFoundError:
+            return False
+        status, attempt = str(started["copy_status"]), 0
+        while status == "pending":
+            attempt += 1
+            with _storage_errors(target):
+                if attempt >= self.attempts:
+                    await blob.abort_copy(str(started["copy_id"]))
+                    raise StorageError(DRIVER, "max retries for copy polling reached, aborting copy")
+                await asyncio.sleep(self.pause * attempt)
+                status = str((await blob.get_blob_properties()).copy.status)
+        if status != "success":
+            raise StorageError(DRIVER, f"failed to move blob with copy id {started['copy_id']}")
+        return True
+
+    async def pages(
+        self,
+        prefix: str,
+        *,
+        start: str = "",  # noqa: ARG002  not every service version can start there
+        flat: bool = False,
+        size: int = 1000,
+    ) -> AsyncGenerator[Sequence[str], None]:
+        container = await self.container()
+        listed = (
+            container.list_blob_names(name_starts_with=prefix, results_per_page=size)
+            if flat
+            else container.walk_blobs(name_starts_with=prefix, delimiter="/", results_per_page=size)
+        )
+        pages = listed.by_page()
+        while True:
+            names: list[str] = []
+            try:
+                with _storage_errors(prefix):
+                    async for entry in await anext(pages):
+                        names.append(entry if isinstance(entry, str) else entry.name)
+            except StopAsyncIteration:
+                return
+            if names:
+                yield sorted(names)
+
+    async def begin(self, name: str, *, append: bool) -> tuple[Pending, bytes]:
+        with _storage_errors(name):
+            blob = await self.blob(name)
+            there = None
+            with contextlib.suppress(ResourceNotFoundError):
+                there = await blob.get_blob_properties()
+            if there is not None and append:
+                if there.blob_type == "AppendBlob":
+                    return _Appending(self, name, there.size), b""
+                if there.size:
+                    raise StorageError(DRIVER, f"cannot append to existing {there.blob_type} blob: {name}")
+            if there is not None and there.blob_type != "AppendBlob":
+                await self.remove(name)
+            await blob.create_append_blob()
+            return _Appending(self, name, 0), b""
+
+    async def signed(self, name: str, method: str = "GET") -> str:  # noqa: ARG002  good for both
+        """The blob's address, good for reading for a while."""
+        blob, now = await self.blob(name), datetime.datetime.now(datetime.UTC)
+        sas = generate_blob_sas(
+            self._account,
+            self._container_name,
+            name,
+            account_key=self._key or None,
+            user_delegation_key=None if self._key else await self._delegated(now),
+            permission=BlobSasPermissions(read=True),
+            start=now - datetime.timedelta(seconds=SKEW_SECONDS),
+            expiry=now + datetime.timedelta(seconds=REDIRECT_SECONDS),
+            protocol="https" if urlsplit(self._service_url).scheme == "https" else "https,http",
+        )
+        return f"{blob.url}?{sas}"
+
+    async def _delegated(self, now: datetime.datetime) -> UserDelegationKey:
+        async with self._opening:
+            if self._delegation is None or self._delegation_until - now < KEY_LEFT:
+                assert self._service is not None
+                until = now + datetime.timedelta(hours=KEY_HOURS)
+                start = now - datetime.timedelta(seconds=SKEW_SECONDS)
+                with _storage_errors("user delegation key"):
+                    self._delegation = await self._service.get_user_delegation_key(start, until)
+                self._delegation_until = until
+            return self._delegation
+
+    async def _properties(self, name: str) -> Found:
+        dates: list[float] = []
+        with _storage_errors(name):
+            blob = await self.blob(name)
+            found = await blob.get_blob_properties(raw_response_hook=_dates_to(dates))
+        return _found(found.size, found.last_modified, found.etag, dates)
+
+    def _credential(self, transport: AioHttpTransport) -> Any:
+        if self._credentials["type"] == "shared_key":
+            return {"account_name": self._account, "account_key": self._key}
+        if self._credentials["type"] == "client_secret":
+            return ClientSecretCredential(
+                self._credentials["tenantid"],
+                self._credentials["clientid"],
+                self._credentials["secret"],
+                authority=self._authority,
+                transport=transport,
+            )
+        return DefaultAzureCredential(authority=self._authority, transport=transport)
+
+
+class _Appending:
+    """See `lading.storage.objects.Pending`."""
+
+    unit = BLOCK_BYTES
+
+    def __init__(self, blobs: _Blobs, name: str, size: int) -> None:
+        self.size = size
+        self._blobs = blobs
+        self._name = name
+
+    async def extend(self, data: bytes) -> None:
+        with _storage_errors(self._name):
+            blob = await self._blobs.blob(self._name)
+            try:
+                await blob.append_block(io.BytesIO(data), len(data), appendpos_condition=self.size)
+            except ResourceModifiedError:
+                # Tried again after an answer that was lost, or somebody else appends: what is there tells.
+                there = await self._blobs.fetch(self._name, self.size, len(data) + 1)
+                if there is None or there[0] != data:
+                    raise BusyError(DRIVER, f"another writer appends: {self._name}") from None
+        self.size += len(data)
+
+    async def suspend(self, rest: bytes) -> None:
+        if rest:
+            await self.extend(rest)
+
+    async def complete(self, rest: bytes) -> None:
+        if rest:
+            await self.extend(rest)
+        elif await self._blobs.head(self._name) is None:
+            raise PathNotFoundError(DRIVER, self._name)
+
+
+class _BehindTheEndError(StorageError):
+    """The range asked for lies behind the end."""
+
+
+@contextlib.contextmanager
+def _storage_errors(name: str) -> Any:
+    """Only the port's errors leave the driver; none tells of addresses, which may be signed."""
+    try:
+        yield
+    except AzureError as error:
+        status = error.status_code if isinstance(error, HttpResponseError) else None
+        code = getattr(getattr(error, "error_code", None), "value", type(error).__name__)
+        if status == 404 and code != StorageErrorCode.CONTAINER_NOT_FOUND.value:
+            raise PathNotFoundError(DRIVER, f"/{name}") from error
+        kind = {412: ChangedError, 416: _BehindTheEndError}.get(status or 0, StorageError)
+        raise kind(DRIVER, f"{code}{f' ({status})' if status else ''}: {name}") from error
+    except (OSError, aiohttp.ClientError, TimeoutError) as error:
+        raise StorageError(DRIVER, f"{type(error).__name__}: {name}") from error
+
+
+async def _session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(
+        auto_decompress=False, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        yield session
+
+
+def _dates_to(dates: list[float]) -> Any:
+    def keep(response: Any) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            dates.append(email.utils.parsedate_to_datetime(response.http_response.headers["Date"]).timestamp())
+
+    return keep
+
+
+def _found(size: int, modified: datetime.datetime, etag: str, dates: list[float]) -> Found:
+    at = modified.timestamp()
+    return Found(size, at, etag, dates[-1] - at if dates else 0.0)
