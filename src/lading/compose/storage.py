@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from lading.compose.error import BuildError
 from lading.config.models.configuration import Configuration
+from lading.config.models.frostfs import SCHEMES, FrostfsParameters
 from lading.config.models.storage import FilesystemParameters
-from lading.registry.ports import Storage
+from lading.registry.ports import Storage, StorageError
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
 
@@ -33,7 +38,64 @@ def _memory(_: Configuration) -> Storage:
     return MemoryStorage()
 
 
+def _frostfs(configuration: Configuration) -> Storage:
+    try:
+        parameters = FrostfsParameters.of(configuration.storage.parameters)
+    except ValueError as error:
+        raise BuildError(f"storage.frostfs.{error}") from error
+    if importlib.util.find_spec("grpc") is None:
+        raise BuildError("storage.frostfs: grpcio is not installed: install lading[frostfs]")
+    frostfs = importlib.import_module("lading.storage.frostfs")
+    wallet = parameters.wallet
+    try:
+        key = frostfs.load(wallet.path, wallet.password, wallet.address)
+    except frostfs.WalletError as error:
+        raise BuildError(f"storage.frostfs.wallet.{error.parameter}: {error}") from error
+    peers = []
+    for peer in parameters.peers.values():
+        scheme, _, target = peer.address.rpartition("://")
+        peers.append(frostfs.Address(target, SCHEMES.get(scheme, False), peer.weight, int(peer.priority)))
+    timing = frostfs.Timing(
+        parameters.connection_timeout,
+        parameters.request_timeout,
+        parameters.rebalance_interval,
+        parameters.session_expiration_duration,
+    )
+    made: Storage = frostfs.FrostfsStorage(key, peers, parameters.container, parameters.rpc_endpoint, timing)
+    if not _CHECKED:
+        _CHECKED.append(os.getpid())
+        problem = _in_a_process(made.check)  # type: ignore[attr-defined]
+        if problem:
+            raise BuildError(f"storage.{problem}")
+    return made
+
+
+_CHECKED: list[int] = []
+"""Which process asked the nodes, at its start; those that it forked need not ask again."""
+
+
+def _in_a_process(check: Callable[[], Coroutine[Any, Any, None]]) -> str:
+    """The `StorageError` of `check`, or nothing. In a process of its own: gRPC must not run before a fork."""
+    end, begin = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            asyncio.run(check())
+        except StorageError as error:
+            os.write(begin, str(error).encode())
+        except BaseException as error:  # noqa: BLE001  nothing may run on in the parent's place
+            os.write(begin, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(begin)
+    with open(end, "rb") as said:
+        problem = said.read().decode()
+    os.waitpid(pid, 0)
+    return problem
+
+
 DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
     "filesystem": _filesystem,
     "inmemory": _memory,
+    "frostfs": _frostfs,
 }

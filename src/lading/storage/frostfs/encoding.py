@@ -1,7 +1,7 @@
 """The binary form of the protocol's messages: proto3 with its fields in ascending order, what is empty left out.
 
-What is signed is this form byte for byte, so nothing that was received is ever encoded again: a nested message keeps
-the bytes it came in. Fields that are not known here are passed over.
+What is signed is this form byte for byte, so nothing that was received is ever encoded again: a nested message
+keeps the bytes it came in. Fields that are not known here are passed over.
 """
 
 from __future__ import annotations

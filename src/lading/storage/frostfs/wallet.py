@@ -21,7 +21,7 @@ _NEP2 = b"\x01\x42\xe0"
 
 
 class WalletError(Exception):
-    """The wallet gives no key; `parameter` is the one of the wallet's that is to blame. No secret is in the text."""
+    """The wallet gives no key; `parameter` of it is to blame. No secret is in the text."""
 
     def __init__(self, parameter: str, text: str) -> None:
         super().__init__(text)
