@@ -7,10 +7,12 @@ there. A link that names all the parts follows, so that a node need not walk fro
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
 import uuid
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Callable
+from typing import IO
 
 from lading.oci.hashing import Hasher
 from lading.registry.ports import StorageError
@@ -36,13 +38,16 @@ class Spool:
     def __init__(self) -> None:
         self.size = 0
         self._hash = hashlib.sha256()
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed with its chain
+        self._file: IO[bytes] = io.BytesIO()
 
     @property
     def digest(self) -> bytes:
         return self._hash.digest()
 
     def write(self, data: bytes) -> None:
+        if isinstance(self._file, io.BytesIO) and self.size + len(data) > IN_MEMORY:
+            gathered, self._file = self._file, tempfile.TemporaryFile()  # noqa: SIM115  closed with its chain
+            self._file.write(gathered.getbuffer())
         self._file.seek(self.size)
         self._file.write(data)
         self._hash.update(data)

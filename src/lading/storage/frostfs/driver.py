@@ -96,19 +96,23 @@ class FrostfsStorage:
 
     async def get(self, key: str) -> bytes:
         check_key(DRIVER, key)
+        gone: set[bytes] = set()
         for _ in range(ATTEMPTS):
-            ids = await self._ids(key)
+            ids = [each for each in await self.objects.search(ROOT, equals(FILE_PATH, key)) if each not in gone]
             if len(ids) > 1:
-                ids = [info.id for info in await self._newest(ids)]
+                ids = [info.id for info in _newest_first(await self.objects.heads(ids))]
             if not ids:
                 raise PathNotFoundError(DRIVER, key)
-            with _passing():
+            try:
                 data = await self.objects.whole(ids[0])
                 [found] = await self.objects.heads(ids[:1])
                 if found.upload:
-                    return await self._all_of(FrostfsReader(self.objects, key, await self._pieces(found), 0))
+                    return await _all_of(FrostfsReader(self.objects, key, await self._pieces(found), 0))
                 return data
-        raise StorageError(DRIVER, f"replaced again and again: {key}")
+            except StatusError as error:
+                self._check_gone(error, ids[0])
+                gone.add(ids[0])
+        raise _restless(key)
 
     async def put(self, key: str, data: bytes, *, durable: bool = True) -> None:  # noqa: ARG002
         check_key(DRIVER, key)
@@ -134,10 +138,13 @@ class FrostfsStorage:
                 return FrostfsReader(self.objects, key, await self._pieces(here[0]), offset)
             if here[0].size > WHOLE_BYTES:
                 return FrostfsReader(self.objects, key, here[:1], offset)
-            with _passing():
+            try:
                 whole = await self.objects.whole(here[0].id)
+            except StatusError as error:
+                self._check_gone(error, here[0].id)
+            else:
                 return FrostfsReader(self.objects, key, here[:1], offset, whole)
-        raise StorageError(DRIVER, f"replaced again and again: {key}")
+        raise _restless(key)
 
     async def writer(self, key: str, *, append: bool) -> FrostfsWriter:
         check_key(DRIVER, key)
@@ -190,9 +197,9 @@ class FrostfsStorage:
 
     async def delete(self, key: str) -> None:
         check_key(DRIVER, key)
-        below = self.objects.search(ROOT, starts_with(FILE_PATH, f"{key}/"))
-        ids = await asyncio.gather(self._ids(key), below)
-        gone = await self.objects.heads([*ids[0], *ids[1]])
+        below = self.objects.find(ROOT, starts_with(FILE_PATH, f"{key}/"))
+        found = await asyncio.gather(self.objects.find(ROOT, equals(FILE_PATH, key)), below)
+        gone = [*found[0], *found[1]]
         if not gone:
             raise PathNotFoundError(DRIVER, key)
         await self._remove(gone)
@@ -252,13 +259,13 @@ class FrostfsStorage:
 
     async def under(self, key: str) -> Sequence[Info]:
         """What lies under exactly that key, the newest first."""
-        return await self._newest(await self._ids(key))
+        return _newest_first(await self.objects.find(ROOT, equals(FILE_PATH, key)))
 
-    async def _ids(self, key: str) -> Sequence[bytes]:
-        return await self.objects.search(ROOT, equals(FILE_PATH, key))
-
-    async def _newest(self, ids: Iterable[bytes]) -> Sequence[Info]:
-        return sorted(await self.objects.heads(ids), key=lambda info: (info.order, info.id), reverse=True)
+    def _check_gone(self, error: StatusError, object_id: bytes) -> None:
+        """What is gone has been replaced or deleted: look again. Raises `error` if it says something else."""
+        if not error.gone:
+            raise error
+        self.objects.forget(object_id)
 
     async def _put_other(self, key: str, data: bytes) -> None:
         """As `put`, but the same content is left where it is."""
@@ -298,32 +305,27 @@ class FrostfsStorage:
         chain.close()
         return chain.parts
 
-    async def _all_of(self, reader: FrostfsReader) -> bytes:
-        try:
-            return b"".join([data async for data in _pieces_of(reader)])
-        finally:
-            await reader.close()
-
     async def _paths(self, key: str) -> Sequence[str]:
         """All keys below a key, sorted."""
         below = "/" if key == "/" else f"{key}/"
-        infos = await self.objects.heads(await self.objects.search(ROOT, starts_with(FILE_PATH, below)))
+        infos = await self.objects.find(ROOT, starts_with(FILE_PATH, below))
         return sorted({info.path for info in infos if _is_key(info.path)})
 
 
-async def _pieces_of(reader: FrostfsReader) -> AsyncIterator[bytes]:
+async def _all_of(reader: FrostfsReader) -> bytes:
+    read = bytearray()
     while data := await reader.read(WHOLE_BYTES):
-        yield data
+        read += data
+    await reader.close()
+    return bytes(read)
 
 
-@contextlib.contextmanager
-def _passing() -> Iterator[None]:
-    """What is gone by now has been replaced, or deleted: look again."""
-    try:
-        yield
-    except StatusError as error:
-        if not error.gone:
-            raise
+def _newest_first(infos: Iterable[Info]) -> Sequence[Info]:
+    return sorted(infos, key=lambda info: (info.order, info.id), reverse=True)
+
+
+def _restless(key: str) -> StorageError:
+    return StorageError(DRIVER, f"replaced again and again: {key}")
 
 
 def _is_key(path: str) -> bool:

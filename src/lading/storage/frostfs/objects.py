@@ -112,6 +112,24 @@ class Objects:
         found = await at_once([functools.partial(self.head, each) for each in ids])
         return [info for info in found if info is not None]
 
+    async def find(self, *filters: Filter) -> list[Info]:
+        """What meets every filter, in no order.
+
+        What is gone by the time it is looked at may have been replaced: then it is searched for again. But a node
+        may also go on to name what is long gone.
+        """
+        gone: set[bytes] = set()
+        while True:
+            ids = [each for each in await self.search(*filters) if each not in gone]
+            found = await self.heads(ids)
+            if len(found) == len(ids):
+                return found
+            gone |= set(ids) - {info.id for info in found}
+
+    def forget(self, object_id: bytes) -> None:
+        """The object is gone."""
+        self._known.pop(object_id, None)
+
     async def whole(self, object_id: bytes) -> bytes:
         """A small object. Raises `StatusError`, also where it is gone."""
         body = encode((1, self._address(object_id)))
@@ -175,7 +193,7 @@ class Objects:
         except StatusError as error:
             if not error.gone:
                 raise
-        self._known.pop(object_id, None)
+        self.forget(object_id)
 
     def _remember(self, info: Info) -> Info:
         self._known[info.id] = info

@@ -84,11 +84,11 @@ class Pool:
                 container = await asyncio.to_thread(nns.resolve, *ask)
             self.author = Author(self.author.key, self.author.owner, container)
             peers = [Peer(address, self.author, self._timing.request) for address in self._addresses]
-            found = await asyncio.gather(*(self._greet(peer) for peer in peers), return_exceptions=True)
+            found = await asyncio.gather(*map(self._greet, peers))
             networks = [each for each in found if isinstance(each, Message)]
             if not networks:
                 await asyncio.gather(*(peer.close() for peer in peers))
-                raise _unreachable([each for each in found if isinstance(each, BaseException)])
+                raise _unreachable([each for each in found if isinstance(each, StorageError)])
             self.limit = _largest_object(networks[0])
             self._peers = peers
             self._checked = time.monotonic()
@@ -139,7 +139,7 @@ class Pool:
         await self.open()
         self._rebalance()
         for attempt in itertools.count(1):
-            faults: list[BaseException] = []
+            faults: list[StorageError] = []
             for peer in self._candidates():
                 try:
                     return await ask(peer)
@@ -197,8 +197,11 @@ class Pool:
         else:
             peer.healthy = True
 
-    async def _greet(self, peer: Peer) -> Message:
-        network = await peer.connect(self._timing.connection)
+    async def _greet(self, peer: Peer) -> Message | StorageError:
+        try:
+            network = await peer.connect(self._timing.connection)
+        except StorageError as error:
+            return error
         peer.healthy = True
         peer.epoch = max(peer.epoch, network.message(1).number(1))
         return network
@@ -208,7 +211,7 @@ async def _nothing(_: Nested) -> None:
     """A session is asked for only to see that it is granted."""
 
 
-def _unreachable(faults: list[BaseException]) -> StorageError:
+def _unreachable(faults: list[StorageError]) -> StorageError:
     names = "; ".join(str(fault).removeprefix(f"{DRIVER}: ") for fault in faults)
     return StorageError(DRIVER, f"no peer can be reached: {names}")
 

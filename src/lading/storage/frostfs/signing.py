@@ -45,7 +45,7 @@ class Key:
     def request(self, body: bytes, meta: bytes) -> bytes:
         """A whole request."""
         signatures = encode((1, self.sign(body)), (2, self._sign_again(meta)), (3, self._sign_again(b"")))
-        return encode((1, Nested(body)), (2, Nested(meta)), (3, signatures))
+        return bytes(encode((1, Nested(body)), (2, Nested(meta)), (3, signatures)))
 
 
 def _deterministic() -> ec.ECDSA:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from lading.registry.ports import InvalidPathError, PathNotFoundError, Steps
 from lading.testing.storage.trial import Trial, equal, noise
@@ -88,7 +89,7 @@ async def case_delete_while_listing(t: Trial) -> None:
     for name in names:
         await t.storage.put(t.key(name, "object"), b"content", durable=False)
     seen: list[str] = []
-    while page := await t.list(t.key(), after=seen[-1] if seen else "", limit=4):
+    while page := await _names(t, t.key(), after=seen[-1] if seen else "", limit=4):
         seen += page
         for name in page:
             await t.storage.delete(t.key(name))
@@ -142,7 +143,9 @@ async def case_list_shows_every_change_at_once(t: Trial) -> None:
             await storage.put(t.key("directory", name), b"", durable=False)
             shown.add(name)
         for limit in (None, 100):
-            equal(await t.list(t.key("directory"), limit=limit), sorted(shown), f"the names after change {number}")
+            equal(
+                await _names(t, t.key("directory"), limit=limit), sorted(shown), f"the names after change {number}"
+            )
 
 
 async def case_explore(t: Trial) -> None:
@@ -244,3 +247,11 @@ async def case_delete_only_what_is_below(t: Trial) -> None:
     for each in names:
         if each[0] not in {"f", "d"}:
             equal(await t.storage.get(t.key(*each)), b"content", t.key(*each))
+
+
+async def _names(t: Trial, key: str, *, after: str = "", limit: int | None = None) -> Sequence[str]:
+    """A directory may go with the last of what it held."""
+    try:
+        return await t.list(key, after=after, limit=limit)
+    except PathNotFoundError:
+        return []
