@@ -1,4 +1,4 @@
-"""A stand-in for nodes of FrostFS: it speaks the protocol and keeps its rules, but stores in memory and has no chain.
+"""A stand-in for nodes of FrostFS: the protocol and its rules, without a chain, in memory.
 
 What passes here has been understood as the public descriptions have it. It proves nothing about a real node.
 """
@@ -21,6 +21,7 @@ from tests.frostfs.wire import Refused, canonical, check_request, owner_of, pb, 
 LEGACY, NEW = "neo.fs.v2.", "frost.fs."
 CHUNK = 3 * 1024 * 1024
 MAGIC = 15405
+VERSION = pb.Version(major=2, minor=14)
 
 Call = Callable[..., Any]
 
@@ -165,14 +166,14 @@ class Node:
         return body, who, token
 
     def _answer(self, body: Any) -> bytes:
-        return self._response(
-            body, pb.ResponseMeta(version=pb.Version(major=2, minor=14), epoch=self.store.epoch, ttl=1)
-        )
+        return self._response(body, self._meta())
 
     def _refusal(self, refused: Refused) -> bytes:
         status = pb.Status(code=refused.code, message=str(refused))
-        meta = pb.ResponseMeta(version=pb.Version(major=2, minor=14), epoch=self.store.epoch, ttl=1, status=status)
-        return self._response(None, meta)
+        return self._response(None, self._meta(status))
+
+    def _meta(self, status: Any = None) -> Any:
+        return pb.ResponseMeta(version=VERSION, epoch=self.store.epoch, ttl=1, status=status)
 
     def _response(self, body: Any, meta: Any) -> bytes:
         answer = pb.Response(meta=meta)
@@ -186,15 +187,13 @@ class Node:
 
     def _local(self, body: Any, who: bytes, token: Any) -> Any:
         info = pb.NodeInfo(public_key=public_bytes(self._key), addresses=[self.address], state=1)
-        return pb.NodeAnswer(version=pb.Version(major=2, minor=14), node_info=info)
+        return pb.NodeAnswer(version=VERSION, node_info=info)
 
     def _network(self, body: Any, who: bytes, token: Any) -> Any:
         size = self.store.max_object_size
         value = size.to_bytes((size.bit_length() + 7) // 8, "little")
-        parameters = [
-            pb.Parameter(key=b"EpochDuration", value=b"\xf0"),
-            pb.Parameter(key=b"MaxObjectSize", value=value),
-        ]
+        sizes = {b"EpochDuration": b"\xf0", b"MaxObjectSize": value}
+        parameters = [pb.Parameter(key=key, value=value) for key, value in sizes.items()]
         config = pb.NetworkConfig(parameters=parameters)
         info = pb.NetworkInfo(current_epoch=self.store.epoch, magic_number=MAGIC, network_config=config)
         return pb.NetworkAnswer(network_info=info)
@@ -271,15 +270,13 @@ class Node:
         container = body.address.container_id.value
         self._check_session(token, container, 5)
         tombstone = self.store.delete(body.address.object_id.value, who)
-        return pb.DeleteAnswer(
-            tombstone=pb.Address(container_id=pb.ID(value=container), object_id=pb.ID(value=tombstone))
-        )
+        made = pb.Address(container_id=pb.ID(value=container), object_id=pb.ID(value=tombstone))
+        return pb.DeleteAnswer(tombstone=made)
 
     def _put(self, bodies: list[tuple[Any, bytes, Any]]) -> Any:
         init, who, _ = bodies[0]
-        if init.WhichOneof("part") != "init" or any(
-            body.WhichOneof("part") != "chunk" for body, _, _ in bodies[1:]
-        ):
+        kinds = [body.WhichOneof("part") for body, _, _ in bodies]
+        if kinds[0] != "init" or "init" in kinds[1:]:
             raise Refused(1024, "init first, and once")
         if not init.init.HasField("signature"):
             raise Refused(1024, "the stand-in makes no objects of its own: they come prepared")

@@ -73,7 +73,7 @@ def test_the_account_is_the_default_or_the_first_of_a_single_key(tmp_path: Path)
 def test_what_is_no_wallet(tmp_path: Path, content: str) -> None:
     path = tmp_path / "wallet.json"
     path.write_text(content)
-    with pytest.raises(wallet.WalletError, match="wallet.json"):
+    with pytest.raises(wallet.WalletError, match=r"no wallet|no account"):
         wallet.load(str(path), "")
 
 
@@ -151,12 +151,10 @@ def test_the_binary_form_is_that_of_protobuf(epoch: int, text: str, data: bytes,
     assert [Message(raw).data(1) for raw in read.message(11).all(5)] == ids
 
 
-@given(st.binary(max_size=60))
-def test_garbage_is_refused_or_read(data: bytes) -> None:
-    try:
-        assert Message(data).raw == data
-    except EncodingError as error:
-        assert str(error)
+@pytest.mark.parametrize("garbage", ["80", "0a", "0a05ff", "0b", "0d0000", "ff" * 11])
+def test_garbage_is_refused(garbage: str) -> None:
+    with pytest.raises(EncodingError):
+        Message(bytes.fromhex(garbage))
 
 
 def _answer() -> wire.pb.Response:  # type: ignore[name-defined]

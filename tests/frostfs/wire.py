@@ -35,7 +35,7 @@ def _compiled() -> Any:
 pb = _compiled()
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818  it is an answer
     """The answer is this status."""
 
     def __init__(self, code: int, text: str = "") -> None:
@@ -55,9 +55,8 @@ def sign(key: ec.EllipticCurvePrivateKey, data: bytes) -> Any:
 
 
 def valid(signature: Any, data: bytes) -> bool:
-    value, digest = (
-        (signature.sign[1:], hashes.SHA512()) if signature.scheme == 0 else (signature.sign, hashes.SHA256())
-    )
+    digest = hashes.SHA512() if signature.scheme == 0 else hashes.SHA256()
+    value = signature.sign[1:] if signature.scheme == 0 else signature.sign
     if len(value) != 64:
         return False
     encoded = utils.encode_dss_signature(int.from_bytes(value[:32], "big"), int.from_bytes(value[32:], "big"))

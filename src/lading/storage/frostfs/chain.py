@@ -83,8 +83,7 @@ class Chain:
     @classmethod
     async def of(cls, objects: Objects, split_id: bytes) -> tuple[Chain, bool]:
         """What has been made under the split id, and whether it is complete."""
-        members = await objects.heads(await objects.search(*parts_of(split_id)))
-        complete = any(member.has_parent for member in members)
+        members = await members_of(objects, split_id)
         following = {member.previous: member for member in members if not member.is_link}
         parts, last = [], b""
         while (part := following.pop(last, None)) is not None:
@@ -92,7 +91,7 @@ class Chain:
             last = part.id
         if len(parts) < sum(not member.is_link for member in members):
             raise StorageError(DRIVER, f"the parts of upload {uuid.UUID(bytes=split_id)} do not form one chain")
-        return cls(objects, split_id, parts), complete
+        return cls(objects, split_id, parts), any(member.has_parent for member in members)
 
     @property
     def size(self) -> int:
@@ -171,3 +170,8 @@ class Chain:
         async for chunk in self._spool.chunks():
             hasher.update(chunk)
         return hasher
+
+
+async def members_of(objects: Objects, split_id: bytes) -> list[Info]:
+    """All that was made under the split id, in no order."""
+    return await objects.find(*parts_of(split_id))

@@ -28,7 +28,7 @@ from lading.registry.ports import (
     Traits,
     check_key,
 )
-from lading.storage.frostfs.chain import LARGEST_PART, Chain
+from lading.storage.frostfs.chain import LARGEST_PART, Chain, members_of
 from lading.storage.frostfs.locks import Locks
 from lading.storage.frostfs.messages import DRIVER, FILE_PATH, ROOT, UPLOAD, Info, StatusError, equals, starts_with
 from lading.storage.frostfs.objects import Objects, Piece, at_once, new_order
@@ -288,13 +288,12 @@ class FrostfsStorage:
                 chain.close()
         await self._remove(replaced)
 
-    async def _remove(self, infos: Iterable[Info]) -> None:
+    async def _remove(self, infos: Sequence[Info]) -> None:
         """Objects, and with unfinished ones their parts; the record last, for only it tells of them."""
-        unfinished = [info for info in infos if info.upload]
-        for info in unfinished:
-            chain, complete = await self._chain(info)
-            if not complete:
-                await chain.discard()
+        for info in infos:
+            parts = await members_of(self.objects, info.upload) if info.upload else []
+            if not any(part.has_parent for part in parts):
+                await self.objects.delete([part.id for part in parts])
         await self.objects.delete([info.id for info in infos])
 
     async def _chain(self, record: Info) -> tuple[Chain, bool]:
