@@ -261,6 +261,17 @@ async def test_uploads_that_two_hosts_write_to_are_found_out(
     assert await ours.list("/") == []
 
 
+async def test_what_is_written_is_read_before_it_is_complete(cluster: Cluster) -> None:
+    storage = cluster.storage()
+    writer = await storage.writer("/data", append=False)
+    for size in (100, 70_000, 200_000):
+        await writer.write([LARGE[writer.size : size]])
+        assert (await storage.stat("/data")).size == size
+        assert await read(storage, "/data") == await storage.get("/data") == LARGE[:size]
+    await writer.close()
+    assert await read(cluster.storage(), "/data") == LARGE[:200_000]
+
+
 async def test_nothing_is_left_over(cluster: Cluster) -> None:
     """After cancel and delete there is no object but tombstones."""
     storage = cluster.storage()

@@ -61,14 +61,15 @@ def distribution() -> Program:
 
 
 def configuration(root: Path, extra: Mapping[str, Any] | None = None) -> Config:
-    """A file that both registries accept; `extra` is merged over it."""
+    """A file that both registries accept; `extra` is merged over it: None in `storage` takes a driver away."""
     base: Config = {
         "version": "0.1",
         "log": {"level": "info"},
         "storage": {"filesystem": {"rootdirectory": str(root)}, "delete": {"enabled": True}},
         "http": {"secret": SECRET},
     }
-    return _merge(base, extra or {})
+    merged = _merge(base, extra or {})
+    return merged | {"storage": {name: value for name, value in merged["storage"].items() if value is not None}}
 
 
 def _merge(base: Config, extra: Mapping[str, Any]) -> Config:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import tempfile
 import uuid
-from asyncio import to_thread
+from asyncio import Lock, to_thread
 from collections.abc import AsyncIterator, Callable
 from typing import IO
 
@@ -72,6 +72,8 @@ class Chain:
         self.split_id = split_id
         self.parts = parts or []
         self._objects = objects
+        self._turn = Lock()
+        """Whoever reads what is unfinished has it flushed, while it is being written."""
         self._spool = Spool()
         self._made = sum(part.size for part in self.parts)
         self._hasher: Hasher | None = Hasher()
@@ -104,16 +106,17 @@ class Chain:
 
     async def add(self, data: bytes, also: Callable[[bytes], None] | None = None) -> None:
         """`also` is called with what was taken, in pieces; who is cancelled meanwhile waits for the piece."""
-        start = 0
-        while start < len(data):
-            if not self._room:
-                await to_the_end(self.flush())
-            piece = data if len(data) <= self._room and not start else data[start : start + self._room]
-            if len(piece) <= INLINE_BYTES:
-                self._gather(piece, also)
-            else:
-                await to_the_end(to_thread(self._gather, piece, also))
-            start += len(piece)
+        async with self._turn:
+            start = 0
+            while start < len(data):
+                if not self._room:
+                    await to_the_end(self._flush())
+                piece = data if len(data) <= self._room and not start else data[start : start + self._room]
+                if len(piece) <= INLINE_BYTES:
+                    self._gather(piece, also)
+                else:
+                    await to_the_end(to_thread(self._gather, piece, also))
+                start += len(piece)
 
     def _gather(self, data: bytes, also: Callable[[bytes], None] | None) -> None:
         self._spool.write(data)
@@ -124,6 +127,10 @@ class Chain:
 
     async def flush(self) -> None:
         """Make a part of what was gathered, if there is anything."""
+        async with self._turn:
+            await self._flush()
+
+    async def _flush(self) -> None:
         if self._spool.size:
             await self._make(split(self.split_id, self._last()))
 

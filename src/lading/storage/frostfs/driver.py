@@ -16,6 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from lading.registry import ports
 from lading.registry.ports import (
@@ -31,7 +32,7 @@ from lading.registry.ports import (
 from lading.storage.frostfs.chain import LARGEST_PART, Chain, members_of
 from lading.storage.frostfs.locks import Locks
 from lading.storage.frostfs.messages import DRIVER, FILE_PATH, ROOT, UPLOAD, Info, StatusError, equals, starts_with
-from lading.storage.frostfs.objects import Objects, Piece, at_once, new_order
+from lading.storage.frostfs.objects import Objects, Piece, at_once, new_order, to_the_end
 from lading.storage.frostfs.peer import Address
 from lading.storage.frostfs.pool import Pool, Target, Timing
 from lading.storage.frostfs.reader import WHOLE_BYTES, FrostfsReader
@@ -67,6 +68,8 @@ class FrostfsStorage:
         self._pool = Pool(key, peers, Target(container, rpc_endpoint), timing)
         self._locks = Locks(container)
         self.objects = Objects(self._pool)
+        self._written: WeakValueDictionary[bytes, Chain] = WeakValueDictionary()
+        """What writers of this process have not closed yet, by split id."""
 
     async def check(self) -> None:
         """Raises `StorageError` where the registry could not work: no peer, no container, no session."""
@@ -85,7 +88,7 @@ class FrostfsStorage:
         if here:
             size = here[0].size
             if here[0].upload:
-                chain, _ = await self._chain(here[0])
+                chain = self._written.get(here[0].upload) or (await self._chain(here[0]))[0]
                 size = chain.size
             return Stat(size, here[0].modified, is_directory=False)
         below = await self.objects.search(ROOT, starts_with(FILE_PATH, f"{key}/"), most=DATED)
@@ -155,17 +158,26 @@ class FrostfsStorage:
             if append and here and here[0].upload:
                 chain, complete = await self._chain(here[0])
                 if not complete:
-                    return FrostfsWriter(self, key, lock, here[0], chain)
+                    return self._writing(FrostfsWriter(self, key, lock, here[0], chain), chain)
             elif append and here and here[0].size:
                 raise StorageError(DRIVER, f"cannot append to what is complete: {key}")
             split_id = uuid.uuid4()
             attributes = [*self.objects.attributes(key, new_order(here)), (UPLOAD, str(split_id))]
             record = await self.objects.put(Piece(b""), attributes)
             await self._remove(here)
-            return FrostfsWriter(self, key, lock, record, Chain(self.objects, split_id.bytes))
+            chain = Chain(self.objects, split_id.bytes)
+            return self._writing(FrostfsWriter(self, key, lock, record, chain), chain)
         except BaseException:
             lock.release()
             raise
+
+    def _writing(self, writer: FrostfsWriter, chain: Chain) -> FrostfsWriter:
+        self._written[chain.split_id] = chain
+        return writer
+
+    def written(self, chain: Chain) -> None:
+        """Its writer has come to its end."""
+        self._written.pop(chain.split_id, None)
 
     async def complete(self, chain: Chain, target: str, record: Info) -> None:
         """What was written becomes the object under `target`; `record` goes, whichever key it stands at."""
@@ -300,8 +312,12 @@ class FrostfsStorage:
         return await Chain.of(self.objects, record.upload)
 
     async def _pieces(self, record: Info) -> Sequence[Info]:
+        """The parts so far; what a writer of this process still gathers becomes one."""
+        written = self._written.get(record.upload)
+        if written is not None:
+            await to_the_end(written.flush())
+            return [*written.parts]
         chain, _ = await self._chain(record)
-        chain.close()
         return chain.parts
 
     async def _paths(self, key: str) -> Sequence[str]:

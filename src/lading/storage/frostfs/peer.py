@@ -32,6 +32,8 @@ _OPTIONS = [
     ("grpc.max_receive_message_length", 16 * 1024**2),
     ("grpc.keepalive_timeout_ms", 5000),
     ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
 ]
 
 

@@ -30,7 +30,7 @@ T = TypeVar("T")
 FAILURES = 100
 """So many failed requests, and a peer counts as ill until it is found well."""
 
-ROUNDS = 3
+ROUNDS = 4
 """How often all peers are tried, with a pause between: a node that restarts is not gone."""
 PAUSE_SECONDS = 0.3
 

@@ -88,5 +88,6 @@ class FrostfsWriter:
         try:
             await to_the_end(last())
         finally:
+            self._storage.written(self._chain)
             self._chain.close()
             self._lock.release()
