@@ -107,7 +107,8 @@ def test_what_is_not(body, line):
     [
         (
             "s3: {bucket: b}",
-            "storage: StorageDriver not registered: s3 (this version of Lading has: filesystem, inmemory)",
+            "storage: StorageDriver not registered: s3"
+            " (this version of Lading has: filesystem, inmemory, frostfs)",
         ),
         (
             "inmemory: ~, cache: {blobdescriptor: redis}",

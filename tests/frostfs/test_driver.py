@@ -346,3 +346,33 @@ async def test_what_operators_are_told(cluster: Cluster) -> None:
     cluster.end()
     with pytest.raises(StorageError, match=r"^frostfs: no peer can be reached: 127.0.0.1:\d+: no connection$"):
         await cluster.storage(Timing(connection=0.3)).check()
+
+
+async def test_more_parts_than_a_link_can_name() -> None:
+    cluster = Cluster(max_object_size=2048)
+    try:
+        storage = cluster.storage()
+        await write(storage, "/uploads/1/data", LARGE[:900_000], target="/blob")
+        assert await read(cluster.storage(), "/blob") == LARGE[:900_000]
+        [parent] = cluster.store.parents
+        assert not cluster.store.split_info(parent).HasField("link")
+    finally:
+        cluster.end()
+
+
+async def test_peers_are_drawn_by_weight() -> None:
+    cluster = Cluster(nodes=3)
+    try:
+        weights = [(3.0, 1), (1.0, 1), (100.0, 2)]
+        peers = [
+            Address(node.address, False, weight, priority)
+            for node, (weight, priority) in zip(cluster.nodes, weights, strict=True)
+        ]
+        storage = FrostfsStorage(Key(cluster.private), peers, cluster.name)
+        for _ in range(200):
+            await storage.list("/")
+        first, second, third = (node.requests["Search"] for node in cluster.nodes)
+        assert third == 0
+        assert first > second > 20
+    finally:
+        cluster.end()

@@ -1,7 +1,7 @@
 """Who may write where, among the processes of one host: locks on files in its temporary directory.
 
 The container knows no locks. Two hosts that write to one upload at once are found out when its parts are put
-together (`chain`); see decision record 0010.
+together (`chain`); see decision record 0008.
 """
 
 from __future__ import annotations

@@ -43,6 +43,8 @@ def _http(endpoint: str) -> str:
     if parts.scheme in ("ws", "wss"):
         path = parts.path.removesuffix("/ws")
         parts = parts._replace(scheme=parts.scheme.replace("ws", "http"), path=path)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise StorageError(DRIVER, f'rpc_endpoint: "{endpoint}" is no http(s) or ws(s) URL; a nice name needs one')
     return parts.geturl()
 
 
