@@ -134,6 +134,8 @@ SINCE = {
     "proxy.cachewritetimeout": "3.1",
     "redis.tls.rootcas": "3.1",
     "redis.tls.enabled": "Lading",
+    "http.socketmode": "Lading",
+    "http.trustedproxies": "Lading",
     "access.": "Lading",
     "tokenservice.": "Lading",
     "storage.frostfs": "fork",

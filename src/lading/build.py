@@ -168,6 +168,8 @@ def application(
         at_end.append(tracing.close)
         watched = tracing.storage(watched)
     serving = service(configuration, watched, secret)
+    if figures is not None:
+        oversight.follow(figures, serving.registry)
     if guarded(configuration):
         from lading.compose import auth  # noqa: PLC0415  only where somebody is asked who they are
 

@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lading import __version__, build
 from lading.commands import auth
@@ -27,7 +27,7 @@ STRICT = "refuse whatever would be warned about, such as unknown keys and variab
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    options = _parser(_called()).parse_args(arguments)
     try:
         return int(options.run(options))
     except (ConfigurationError, ActivationError, BuildError, ServerError) as error:
@@ -37,10 +37,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lading", description="An OCI container registry.")
-    parser.add_argument("-v", "--version", action="version", version=f"lading {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+def _called() -> str:
+    """`registry` where it stands in for the original."""
+    return "registry" if os.path.basename(sys.argv[0]) == "registry" else "lading"
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=name, description="An OCI container registry.")
+    # Scripts take the third word of the original's for the version.
+    version = f"lading {__version__}" if name == "lading" else f"{name} lading {__version__}"
+    parser.add_argument("-v", "--version", action="version", version=version)
+    parser.set_defaults(run=lambda _: _help(parser, {}, None))
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    help_ = commands.add_parser("help", help="tell how a command is used")
+    help_.add_argument("of", nargs="?", metavar="COMMAND")
+    help_.set_defaults(run=lambda options: _help(parser, commands.choices, options.of))
     serve = commands.add_parser("serve", help="run the registry")
     serve.add_argument("config", nargs="?", help=FILE)
     serve.add_argument("--workers", type=_positive, help="processes that serve requests (default: one per CPU)")
@@ -64,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     schema = ways.add_parser("schema", help="print the JSON Schema of the file, for editors")
     schema.set_defaults(run=_schema)
     return parser
+
+
+def _help(parser: argparse.ArgumentParser, commands: Mapping[str, argparse.ArgumentParser], of: str | None) -> int:
+    if of is not None and of not in commands:
+        parser.error(f"there is no command {of!r}")
+    (parser if of is None else commands[of]).print_help()
+    return 0
 
 
 def _positive(text: str) -> int:

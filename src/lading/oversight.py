@@ -21,7 +21,8 @@ from lading.config.models.configuration import Configuration
 from lading.config.models.http import split_address
 from lading.config.problems import ConfigurationError
 from lading.config.show import masked
-from lading.operations import agent, health, mail
+from lading.oci.urls import shown
+from lading.operations import agent, catalogue, health, mail
 from lading.operations.agent import Agent, Respondent
 from lading.operations.collector import Collector
 from lading.operations.figures import Figures
@@ -29,8 +30,9 @@ from lading.operations.health import Check, Checks
 from lading.operations.housekeeping import Chore
 from lading.operations.watched import Stopwatch, WatchedStorage
 from lading.registry.ports import Storage
+from lading.registry.registry import Registry
 from lading.server import builtin
-from lading.server.listener import Listener
+from lading.server.listener import Listener, address_of
 
 if TYPE_CHECKING:
     from lading.operations.tracing import Tracing
@@ -104,6 +106,12 @@ def figures(configuration: Configuration) -> Figures | None:
     return Figures(tuple(endpoint.value for endpoint in Endpoint))
 
 
+def follow(counting: Figures, registry: Registry) -> None:
+    """Count what the caches of the registry are asked for."""
+    counting.follow(catalogue.CACHE_REQUESTS, lambda: sum(cache.asked for cache in registry.caches))
+    counting.follow(catalogue.CACHE_HITS, lambda: sum(cache.hits for cache in registry.caches))
+
+
 def watched(storage: Storage, counting: Figures | None) -> Storage:
     return storage if counting is None else WatchedStorage(storage, Stopwatch(counting))
 
@@ -161,7 +169,7 @@ def _debug(
     path = prometheus.path if prometheus.enabled else ""
     if path:
         log.info("providing prometheus metrics on %s", path)
-    log.info("debug server listening %s", configuration.http.debug.addr)
+    log.info("debug server listening %s", address_of(oversight.debug))
     pages = DebugPages(collector, checks.state, masked(configuration), path)
     return [functools.partial(builtin.serve, pages, oversight.debug)]
 
@@ -179,10 +187,10 @@ def _checks(configuration: Configuration, storage: Storage) -> list[Check]:
     for http in section.http:
         log.info(
             "configuring HTTP health check uri=%s, interval=%d, threshold=%d",
-            *(health.shown(http.uri), http.interval, http.threshold),
+            *(shown(http.uri), http.interval, http.threshold),
         )
         asking = health.http_probe(http.uri, http.headers, http.statuscode, http.timeout)
-        found.append(Check(health.shown(http.uri), asking, http.interval, http.threshold, http.timeout))
+        found.append(Check(shown(http.uri), asking, http.interval, http.threshold, http.timeout))
     for tcp in section.tcp:
         log.info(
             "configuring TCP health check addr=%s, interval=%d, threshold=%d",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from tests.wire.asgi import Client
 
@@ -20,6 +21,7 @@ def serve(
     storage: MemoryStorage | None = None,
     pages: Mapping[str, Page] | None = None,
     access_log: AccessLog | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Client:
     service = Service(
         registry=Registry.over(storage or MemoryStorage()),
@@ -28,7 +30,7 @@ def serve(
         authorizer=authorizer,
         pages=pages or {},
     )
-    return Client(Application(service, access_log))
+    return Client(Application(service, access_log, clock=clock))
 
 
 def basic(user: str, password: str) -> str:

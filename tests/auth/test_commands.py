@@ -27,6 +27,7 @@ from tests.servers.process import StartRegistry
 
 from lading import build
 from lading.cli import main
+from lading.compose.auth import problems
 from lading.config.load import load
 from lading.server.reloading import Reload
 
@@ -43,6 +44,18 @@ def write(folder: Path, **sections: Any) -> Path:
     path = folder / "config.yml"
     path.write_text(yaml.safe_dump({**base, **sections}))
     return path
+
+
+def jobs(*entries: dict[str, Any]) -> dict[str, Any]:
+    job = {"name": "forge", "issuer": "i", "audience": "a", "jwks": "/none", "rules": [{"claims": {"sub": "x"}}]}
+    return {
+        "tokenservice": {
+            "issuer": "i",
+            "services": ["s"],
+            "keys": "/no/such/folder",
+            "workloads": [{**job, **entry} for entry in entries],
+        }
+    }
 
 
 def passwords(folder: Path, cost: int = 4, **users: str) -> str:
@@ -135,14 +148,42 @@ def test_commands_without_their_configuration(tmp_path: Path, capsys: pytest.Cap
         ({"tokenservice": {"issuer": "i", "services": ["s"]}}, "tokenservice: nobody can sign in"),
         ({"tokenservice": {"issuer": "i", "services": ["s"], "expiry": "5s"}}, "tokenservice.expiry: "),
         ({"tokenservice": {"issuer": "i", "services": ["s"], "htpasswd": "h"}}, "tokenservice.keys: needs"),
+        (jobs({"name": "robot"}), "tokenservice.workloads[0].name: robot is in use already"),
+        (jobs({"issuer": "a"}, {"issuer": "b"}), "tokenservice.workloads[1].name: forge is in use already"),
+        (jobs({}, {"name": "other"}), "tokenservice.workloads[1].issuer: is that of another entry"),
+        (jobs({"rules": [{}]}), "tokenservice.workloads[0].rules[0].claims: without any"),
+        (jobs({"jwks": ""}), "tokenservice.workloads[0].jwks: is needed"),
     ],
 )
 def test_what_stops_the_start(
     sections: dict[str, Any], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     auth = {"htpasswd": {"realm": "r", "path": passwords(tmp_path, alice="x")}}
-    assert main(["serve", str(write(tmp_path, auth=auth, **sections))]) == 1
+    path = write(tmp_path, auth=auth, **sections)
+    assert main(["serve", str(path)]) == 1
     assert f"configuration error: {line}" in capsys.readouterr().err
+    if "cannot be made" not in line:
+        [problem] = problems(load(str(path)).configuration)
+        assert problem.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("auth", "missing"),
+    [
+        ({"htpasswd": None}, ["auth.htpasswd.realm", "auth.htpasswd.path"]),
+        ({"silly": {"realm": "r"}}, ["auth.silly.service"]),
+        ({"token": {"realm": "r"}}, ["auth.token.service", "auth.token.issuer", "auth.token"]),
+        (
+            {"token": {"realm": "r", "service": "s", "issuer": "i", "jwks": ["x"], "autoredirect": "yes"}},
+            ["auth.token.autoredirect", "auth.token.jwks"],
+        ),
+        ({"token": {"realm": "r", "service": "s", "issuer": "i", "jwks": "/none"}}, []),
+        ({"htpasswd": {"realm": "r", "path": "/no/such/folder/htpasswd"}}, []),
+    ],
+)
+def test_what_is_missing_is_told_without_a_start(auth: dict[str, Any], missing: list[str], tmp_path: Path) -> None:
+    found = problems(load(str(write(tmp_path, auth=auth))).configuration)
+    assert [problem.partition(": ")[0] for problem in found] == missing
 
 
 def test_a_registry_without_authorization_imports_none_of_it() -> None:
@@ -176,7 +217,8 @@ def test_a_robot_signs_in_at_a_running_registry(
     secret = re.findall(r"secret +(\S+)", capsys.readouterr().out)[0]
     headers = {"Authorization": basic("robot+ci", secret)}
     assert _eventually(lambda: registry.client.request("GET", "/v2/team/x/tags/list", headers).status == 404)
-    registry.client.request("GET", "/v2/alice/x/tags/list", headers).expect(403)
+    # Each worker looks for itself.
+    assert _eventually(lambda: registry.client.request("GET", "/v2/alice/x/tags/list", headers).status == 403)
     assert main(["auth", "robot", "revoke", "ci", config]) == 0
     assert _eventually(lambda: registry.client.request("GET", "/v2/team/x/tags/list", headers).status == 401)
     assert 'reason=\\"unknown user or wrong password\\" user=\\"robot+ci\\"' in registry.log.read_text()

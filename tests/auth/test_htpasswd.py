@@ -11,6 +11,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 from tests.auth.serving import basic, serve
+from tests.server.serving import serving
 
 from lading.auth import htpasswd
 from lading.auth.accounts import Accounts
@@ -20,6 +21,7 @@ from lading.auth.passwords import MAX_CHECKS, REMEMBER_SECONDS, Passwords
 from lading.auth.throttle import ACCOUNT, CLIENT, HALVING_SECONDS, MAX_WAITING, Throttle
 from lading.auth.watched import LOOK_SECONDS, FileError, Watched
 from lading.registry.access import ThrottledError
+from lading.server.proxies import Proxies
 
 
 def hashed(password: str, kind: str = "2b", cost: int = 4) -> str:
@@ -56,7 +58,7 @@ def test_lines() -> None:
 @pytest.mark.parametrize("kind", ["2a", "2b", "2x", "2y"])
 async def test_all_kinds_of_bcrypt(kind: str) -> None:
     users = htpasswd.parse(f"u:{hashed('secret', kind)}".encode(), "f")
-    assert await passwords(Clock()).check("u", "secret", users.hashes["u"], "c", users.costs)
+    assert await passwords(Clock()).check("u", "secret", users.hashes["u"], "c")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ async def test_changes_take_effect_without_restart(tmp_path: Path) -> None:
     file, clock = tmp_path / "htpasswd", Clock()
     file.write_text(f"user:{hashed('old')}")
     accounts = Accounts(Watched(str(file), htpasswd.parse, clock), None)
-    client = serve(BasicAuthorizer("realm", accounts))
+    client = serve(BasicAuthorizer("realm", accounts), clock=clock)
 
     async def status(password: str) -> int:
         return (await client.get("/v2/", {"Authorization": basic("user", password)})).status
@@ -174,14 +176,14 @@ def test_a_missing_file_is_told_at_the_start(tmp_path: Path) -> None:
 
 async def test_only_the_first_72_bytes_count() -> None:
     stored, checks = hashed("a" * 72), passwords(Clock())
-    assert await checks.check("u", "a" * 100, stored, "c", (4,))
-    assert not await checks.check("u", "a" * 71, stored, "c", (4,))
+    assert await checks.check("u", "a" * 100, stored, "c", 4)
+    assert not await checks.check("u", "a" * 71, stored, "c", 4)
 
 
 async def test_bytes_that_are_no_text() -> None:
     stored = bcrypt.hashpw(b"\xff\x00", bcrypt.gensalt(4)).decode()
     secret = b"\xff\x00".decode("utf-8", "surrogateescape")
-    assert await passwords(Clock()).check("u", secret, stored, "c", (4,))
+    assert await passwords(Clock()).check("u", secret, stored, "c", 4)
 
 
 async def test_success_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,15 +192,15 @@ async def test_success_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch
     clock = Clock()
     checks, stored = passwords(clock), hashed("right")
     for _ in range(3):
-        assert await checks.check("u", "right", stored, "c", (4,))
+        assert await checks.check("u", "right", stored, "c", 4)
     assert len(computed) == 1
-    assert not await checks.check("u", "wrong", stored, "c", (4,))
-    assert not await checks.check("v", "right", None, "c", (4,))
+    assert not await checks.check("u", "wrong", stored, "c", 4)
+    assert not await checks.check("v", "right", None, "c", 4)
     changed = hashed("other")
-    assert not await checks.check("u", "right", changed, "c", (4,)), "another hash, another answer"
+    assert not await checks.check("u", "right", changed, "c", 4), "another hash, another answer"
     clock.now += REMEMBER_SECONDS
     count = len(computed)
-    assert await checks.check("u", "right", stored, "c", (4,))
+    assert await checks.check("u", "right", stored, "c", 4)
     assert len(computed) == count + 1
 
 
@@ -206,7 +208,7 @@ async def test_the_same_password_at_once_is_computed_once(monkeypatch: pytest.Mo
     computed, check = [], bcrypt.checkpw
     monkeypatch.setattr(bcrypt, "checkpw", lambda *both: computed.append(both) or check(*both))
     checks, stored = passwords(Clock()), hashed("right")
-    answers = await asyncio.gather(*(checks.check("u", "right", stored, "c", (4,)) for _ in range(20)))
+    answers = await asyncio.gather(*(checks.check("u", "right", stored, "c", 4) for _ in range(20)))
     assert all(answers)
     assert len(computed) == 1
 
@@ -229,16 +231,19 @@ async def test_too_many_checks_are_refused() -> None:
     assert sum(isinstance(answer, ThrottledError) for answer in answers) == 5
 
 
-async def test_an_unknown_user_has_a_cost_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_user_has_a_cost_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     references: list[bytes] = []
     check = bcrypt.checkpw
     monkeypatch.setattr(bcrypt, "checkpw", lambda *both: references.append(both[1]) or check(*both))
-    checks = passwords(Clock())
-    for number in range(20):
-        assert not await checks.check(f"nobody{number % 10}", "x", None, f"c{number}", (4, 5))
+    file = tmp_path / "htpasswd"
+    file.write_text(f"a:{hashed('1')}\nb:{hashed('2', cost=5)}\n")
+    for _ in range(2):  # two processes
+        accounts = Accounts(Watched(str(file), htpasswd.parse), None, throttle=Throttle(sleep=Clock().sleep))
+        for number in range(20):
+            assert await accounts.check(f"nobody{number}", "x", f"192.0.2.{number}") is None
     costs = [int(reference[4:6]) for reference in references]
     assert set(costs) == {4, 5}
-    assert costs[:10] == costs[10:], "the same name, the same cost"
+    assert costs[:20] == costs[20:], "the same name, the same cost"
 
 
 # slowing down -----------------------------------------------------------------------------------------------
@@ -260,6 +265,27 @@ async def test_failures_slow_a_client_down() -> None:
     assert len(clock.slept) == slept, "failures are forgotten"
 
 
+async def test_clients_behind_a_proxy_are_told_apart() -> None:
+    clock = Clock()
+    accounts = Accounts(None, None, throttle=Throttle(clock, clock.sleep))
+    guarded = serve(BasicAuthorizer("realm", accounts)).app
+    async with serving(application=guarded, proxies=Proxies.named(["127.0.0.1"])) as running:
+
+        async def sign_in(client: str, user: str) -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            head = f"X-Forwarded-For: {client}\r\nAuthorization: {basic(user, 'guess')}\r\n"
+            writer.write(f"GET /v2/ HTTP/1.0\r\n{head}\r\n".encode())
+            assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 401 ")
+            writer.close()
+
+        for number in range(8):
+            await sign_in("192.0.2.1", f"user{number}")
+        slept = len(clock.slept)
+        assert slept
+        await sign_in("192.0.2.2", "user")
+        assert len(clock.slept) == slept
+
+
 async def test_failures_slow_an_account_down_but_never_lock_it() -> None:
     clock = Clock()
     throttle = Throttle(clock, clock.sleep)
@@ -272,13 +298,13 @@ async def test_failures_slow_an_account_down_but_never_lock_it() -> None:
 async def test_an_attacked_user_who_is_remembered_notices_nothing() -> None:
     clock = Clock()
     checks, stored = passwords(clock), hashed("right")
-    assert await checks.check("victim", "right", stored, "192.0.2.1", (4,))
+    assert await checks.check("victim", "right", stored, "192.0.2.1", 4)
     for number in range(40):
-        await checks.check("victim", f"guess {number}", stored, "192.0.2.1", (4,))
+        await checks.check("victim", f"guess {number}", stored, "192.0.2.1", 4)
     slept = len(clock.slept)
     assert slept > 0
     clock.now = 1000.0
-    assert await checks.check("victim", "right", stored, "192.0.2.1", (4,))
+    assert await checks.check("victim", "right", stored, "192.0.2.1", 4)
     assert len(clock.slept) == slept
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import threading
 import urllib.error
@@ -100,3 +101,29 @@ async def test_a_server_that_is_down_is_no_crash() -> None:
     await refused(made, text)
     server.failing, server.now = False, BETWEEN_SECONDS
     assert (await ask(made, text)).user
+
+
+async def test_the_secrets_of_a_url_are_used_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\n" if len(asked) == 1 else b"HTTP/1.0 500 No\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    where = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    clock = [0.0]
+    source = UrlSource(f"http://user:p%40ss@{where}/keys?token=secret", clock=lambda: clock[0])
+    for _ in range(2):  # what is no set of keys, and no answer
+        await source.refresh()
+        clock[0] += BETWEEN_SECONDS
+    server.close()
+    await source.refresh()
+    for head in asked:
+        assert head.startswith("GET /keys?token=secret HTTP/1.1\r\n")
+        assert f"Authorization: Basic {base64.b64encode(b'user:p@ss').decode()}\r\n" in head
+    assert len(asked) == 2
+    assert caplog.text.count(f"cannot fetch the keys of tokens from http://***@{where}/keys?***: ") == 3
+    for part in ("p%40ss", "p@ss", "user", "secret"):
+        assert part not in caplog.text

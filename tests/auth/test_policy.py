@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.auth.serving import basic, serve
 from tests.wire.content import OCI, as_json
 
 from lading.auth.accounts import Account, Accounts
 from lading.auth.basic import BasicAuthorizer
 from lading.auth.policy import Policy, Rule, check_pattern
+from lading.registry import layout
 from lading.registry.access import CATALOG, Access, Attempt, ForbiddenError, Needs, repository
 from lading.storage.memory import MemoryStorage
 
@@ -107,6 +112,17 @@ def test_matching(pattern: str, names: list[str], others: list[str]) -> None:
         assert policy.decide(policy.caller(""), name, "pull").allowed is (name in names)
 
 
+@given(
+    st.lists(st.sampled_from(["a", "b", "a*", "*", "**", "${user}"]), min_size=1, max_size=4),
+    st.lists(st.sampled_from(["a", "b", "ab", "u"]), min_size=1, max_size=5),
+)
+def test_whatever_is_matched_is_led_to(parts: list[str], names: list[str]) -> None:
+    policy = Policy((Rule(("/".join(parts),), frozenset({"pull"}), ("authenticated",)),))
+    caller = policy.caller("u")
+    if policy.allows(caller, "/".join(names), "pull"):
+        assert all(policy.leads(caller, "/".join(names[:count])) for count in range(1, len(names) + 1))
+
+
 def test_the_catalog_is_for_those_who_signed_in() -> None:
     assert not POLICY.grants(POLICY.caller("")).allows(CATALOG)
     assert POLICY.grants(POLICY.caller("dave")).allows(CATALOG)
@@ -185,6 +201,31 @@ async def test_the_catalog_shows_what_the_caller_may_pull() -> None:
     assert await listed("alice", "?n=120&last=alice/r119") == (["team/app"], None)
     assert (await listed("auditor", "?n=1&last=team/app"))[0] == ["zoe/app"]
     (await client.get("/v2/_catalog")).expect(401)
+
+
+class Counting(MemoryStorage):
+    def __init__(self) -> None:
+        super().__init__()
+        self.listed: list[str] = []
+
+    def _names(self, key: str) -> Sequence[str]:
+        self.listed.append(key.removeprefix(layout.REPOSITORIES).lstrip("/"))
+        return super()._names(key)
+
+
+async def test_who_may_see_little_costs_little() -> None:
+    storage = Counting()
+    for name in [f"{team}/{app}/{part}" for team in "abcdefghij" for app in range(30) for part in range(3)]:
+        await storage.put(f"{layout.repository(name)}/{layout.MANIFESTS}/x", b"")
+    await storage.put(f"{layout.repository('team/app')}/{layout.MANIFESTS}/x", b"")
+    client = serve(AUTHORIZER, storage)
+    for user, expected in {"carol": ["team/app"], "dave": [], "bob": ["team/app"]}.items():
+        storage.listed.clear()
+        answer = (await client.get("/v2/_catalog", signed(user))).expect(200)
+        assert (answer.json()["repositories"], answer.header("link")) == (expected, None)
+        assert len(storage.listed) < 8, storage.listed
+    answer = (await client.get("/v2/_catalog?n=1000", signed("auditor"))).expect(200)
+    assert len(answer.json()["repositories"]) == 901
 
 
 async def test_a_mount_without_rights_on_the_source_is_an_upload() -> None:

@@ -80,13 +80,15 @@ class World:
             policy=policy,
             workloads=Workloads((provider,)),
             now=self.now,
+            ruled=frozenset({SERVICE}),
         )
         endpoint = TokenEndpoint(self.service)
         self.pages = {"/auth/token": endpoint.token, "/auth/jwks.json": endpoint.keys}
         self.client = Client(Pages(self.pages))
         source = FileSource(self.keys.jwks_path, parse_jwks)
         expected = Expectations("https://registry.test/auth/token", SERVICE, ISSUER)
-        self.registry = serve(TokenAuthorizer(expected, Keyring([source]), policy, self.now), pages=self.pages)
+        authorizer = TokenAuthorizer(expected, Keyring([source]), policy, self.now)
+        self.registry = serve(authorizer, pages=self.pages, clock=self.now)
 
     def now(self) -> float:
         return self.moment
@@ -447,6 +449,24 @@ async def test_a_token_for_another_registry_is_refused(world: World) -> None:
     headers = {"Authorization": f"Bearer {answer.json()['token']}"}
     refused = (await world.registry.get("/v2/alice/app/tags/list", headers)).expect(401)
     assert 'error="invalid_token"' in str(refused.header("www-authenticate"))
+
+
+async def test_the_catalog_of_a_registry_that_does_not_know_the_rules(world: World) -> None:
+    """It lists everything to whoever has the token."""
+
+    async def granted(policy: Policy | None, service: str, who: str = ALICE) -> object:
+        endpoint = TokenEndpoint(replace(world.service, policy=policy))
+        text = urlencode({"service": service, "scope": "registry:catalog:*"})
+        answer = await Client(Pages({"/t": endpoint.token})).get(f"/t?{text}", {"Authorization": who})
+        options = {"verify_signature": False, "verify_aud": False}
+        return jwt.decode(answer.expect(200).json()["token"], options=options)["access"] != []
+
+    everything = Policy((*RULES, Rule(("**",), frozenset({"pull"}), ("bob",))))
+    assert await granted(POLICY, SERVICE)
+    assert not await granted(POLICY, "other.test")
+    assert not await granted(everything, "other.test")
+    assert await granted(everything, "other.test", basic("bob", "other"))
+    assert await granted(None, "other.test")
 
 
 async def test_a_failure_is_told_and_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:

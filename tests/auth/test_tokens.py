@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.auth.tokens import ISSUER, REALM, SERVICE, claims, entry, jwk, jwks, 
 
 from lading.auth.keys import names_of, parse_bundle, parse_jwks, thumbprint
 from lading.auth.policy import Policy, Rule
-from lading.auth.token import Expectations
+from lading.auth.token import REMEMBER_SECONDS, Expectations
 from lading.auth.watched import FileError
 from lading.registry.access import Attempt, ChallengeError, ForbiddenError, Needs, repository
 
@@ -293,6 +294,27 @@ async def test_verified_tokens_are_remembered_until_they_expire(
     assert "expired" in (await refused(made, text)).reason
 
 
+async def test_a_token_outlives_none_of_its_certificates(tmp_path: Path) -> None:
+    moment = [time.time()]
+    root_key, leaf_key = tokens.ec_key(), tokens.ec_key()
+    root = tokens.certificate("root", root_key, authority=True, days=90)
+    leaf = tokens.certificate("leaf", leaf_key, root, root_key, days=1)
+    made = authorizer(tmp_path, bundle=tokens.pem(root), now=lambda: moment[0])
+    text = token(leaf_key, claims(exp=moment[0] + 30 * 86400), x5c=tokens.x5c(leaf))
+    await ask(made, text)
+    moment[0] += 86400 + REMEMBER_SECONDS
+    assert "lead to no root" in (await refused(made, text)).reason
+
+
+async def test_times_that_are_none(tmp_path: Path) -> None:
+    """Python reads them, and NaN compares with nothing."""
+    made = authorizer(tmp_path, jwk(KEY, "k"))
+    for name, value in (("exp", math.nan), ("exp", math.inf), ("nbf", math.nan), ("exp", 10**400), ("exp", "1")):
+        assert (
+            f"{name} is not a time" in (await refused(made, token(KEY, claims(**{name: value}), kid="k"))).reason
+        )
+
+
 async def test_a_key_that_is_taken_away_ends_its_tokens(tmp_path: Path) -> None:
     file, clock = tmp_path / "jwks.json", [0.0]
     made = authorizer(tmp_path, jwk(KEY, "k"))
@@ -321,7 +343,7 @@ async def test_a_new_key_of_a_file_is_known_at_once(tmp_path: Path) -> None:
 # files that are wrong ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"keys":{}}', b"\xff", b"[" * 10])
+@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"keys":{}}', b"\xff", b"[" * 10, b"[" * 10**6])
 def test_a_set_of_keys_that_is_none(text: bytes) -> None:
     with pytest.raises(FileError, match="f: failed to parse jwks"):
         parse_jwks(text, "f")
@@ -333,6 +355,7 @@ def test_entries_of_no_use_are_left_out() -> None:
         {"kty": "RSA", "n": "!", "e": "AQAB"},
         7,
         {"kty": "X"},
+        {"kty": ["EC"]},
         {**jwk(KEY, "k"), "x": "AA"},
     ]
     assert not parse_jwks(json.dumps({"keys": entries}).encode(), "f")

@@ -237,6 +237,7 @@ def test_requests_that_do_not_finish_are_cut_off(start_node: StartNode, serving:
         told = time.monotonic()
         node.signal(signal.SIGTERM)  # as from somebody who stops the whole group, and means it once
         eventually(lambda: time.monotonic() - told > 1.2, "a signal that follows is meant")
+        assert alive(node.pid), "which the one before was not"
         node.signal(signal.SIGTERM)
     assert node.wait_for_end(4) == 1
     assert all(transfers.failures())

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lading.oci.digest import HEX_DIGITS, Digest, InvalidDigestError
-from lading.oci.names import has_digest_shape
+from lading.oci.digest import HEX_DIGITS, Digest, InvalidDigestError, has_digest_shape
 
 FORMAT = "invalid checksum digest format"
 LENGTH = "invalid checksum digest length"

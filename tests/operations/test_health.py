@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from lading import oversight
+from lading.config.load import parse
 from lading.operations import health
 from lading.operations.health import Check, Checks, UnhealthyError
 from lading.registry.ports import Stat, StorageError
@@ -113,6 +116,10 @@ async def test_storage(tmp_path):
             raise StorageError("inmemory", "input/output error")
 
     assert await complaint(health.storage_probe(Broken())) == "inmemory: input/output error"
+    plain = tmp_path / "plain"
+    plain.touch()
+    lost = health.storage_probe(FilesystemStorage(str(plain)))
+    assert await complaint(lost) == "filesystem: the root is not a directory"
 
 
 async def test_file(tmp_path):
@@ -137,9 +144,11 @@ async def test_tcp():
 
 class _Downstream(BaseHTTPRequestHandler):
     seen: list[tuple[str, str, str | None]]
+    logins: list[str | None]
 
     def do_HEAD(self) -> None:
         self.seen.append((self.command, self.path, self.headers["X-Token"]))
+        self.logins.append(self.headers["Authorization"])
         self.send_response({"/moved": 302, "/down": 503, "/made": 201}.get(self.path, 200))
         if self.path == "/moved":
             self.send_header("Location", "/made")
@@ -149,9 +158,12 @@ class _Downstream(BaseHTTPRequestHandler):
         """Nothing: the tests look at what was asked."""
 
 
+_LOGINS: list[str | None] = []
+
+
 @contextmanager
 def downstream() -> Iterator[tuple[str, list[tuple[str, str, str | None]]]]:
-    handler = type("Handler", (_Downstream,), {"seen": []})
+    handler = type("Handler", (_Downstream,), {"seen": [], "logins": _LOGINS})
     with HTTPServer(("127.0.0.1", 0), handler) as server:
         serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         serving.start()
@@ -173,3 +185,26 @@ async def test_http():
         assert text == f"{where}/down: downstream service returned unexpected status: 503"
     text = await complaint(health.http_probe(f"{where}/up", {}, 200, 20.0))
     assert text.startswith(f"{where}/up: error while checking: ")
+
+
+async def test_logins_are_used_and_not_shown(caplog):
+    caplog.set_level(logging.INFO)
+    with downstream() as (where, seen):
+        secret = where.replace("//", "//user:p%40ss@") + "/moved?token=secret"
+        shown = where.replace("//", "//***@") + "/moved?***"
+        text = f"""
+            version: 0.1
+            storage: inmemory
+            health: {{storagedriver: {{enabled: false}}, http: [{{uri: "{secret}", statuscode: 201}}]}}
+        """
+        [check] = oversight._checks(parse(text, "config.yml", {}).configuration, MemoryStorage())
+        _LOGINS.clear()
+        with pytest.raises(UnhealthyError) as refusal:
+            await check.probe()
+        assert seen[0][1] == "/moved?token=secret"
+        assert [f"Basic {base64.b64encode(b'user:p@ss').decode()}"] == _LOGINS
+    told = f"{caplog.text} {check.name} {refusal.value}"
+    assert shown in caplog.text
+    assert check.name == shown
+    for part in ("p%40ss", "p@ss", "user", "secret"):
+        assert part not in told

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 from typing import Any
 
 import pytest
 from tests.operations.watched import STOCK
+from tests.servers.client import Client
 from tests.servers.peers import executable
 
 
@@ -67,7 +69,20 @@ def test_variables(watched):
         "proxy": {"blobs": nothing, "manifests": nothing},
     }
     assert variables["lading"]["configuration"]["http"]["secret"] == "***"
+    assert variables["lading"]["configuration"]["storage"]["cache"]["blobdescriptor"] == "inmemory"
     assert variables["lading"]["configuration"]["http"]["headers"] == {"X-Content-Type-Options": ["nosniff"]}
+
+
+def test_the_debug_listener_is_named(watched):
+    [named] = re.findall(r"debug server listening (127\.0\.0\.1:\d+)", watched.log.read_text())
+    Client(named).request("GET", "/debug/health").expect(200)
+
+
+def test_what_the_caches_are_asked_for_is_counted(watched):
+    watched.until(lambda: watched.metrics()["lading_workers{}"], 2)
+    before = watched.metrics()["registry_storage_cache_requests_total{}"]
+    watched.client.request("GET", f"/v2/a/blobs/sha256:{'0' * 64}").expect(404)
+    watched.until(lambda: watched.metrics()["registry_storage_cache_requests_total{}"], before + 1)
 
 
 def test_introspection(watched):
@@ -128,6 +143,14 @@ def test_an_unhealthy_registry_answers_503_and_recovers(start, tmp_path, server)
     log = watched.log.read_text()
     assert log.count("fails: file exists") == 1
     assert log.count("passes again") == 1
+
+
+def test_a_debug_listener_without_health_checks(start):
+    text = STOCK.partition("health:\n")[0] + "health: {storagedriver: {enabled: false}}\n"
+    watched = start(text)
+    watched.until(lambda: watched.metrics()["lading_workers{}"], 2)
+    assert watched.debug.request("GET", "/debug/health").expect(200).body == b"{}"
+    assert "ended unexpectedly" not in watched.log.read_text()
 
 
 def test_a_port_that_is_taken_is_said_at_the_start(start, tmp_path):

@@ -33,6 +33,7 @@ class Serving:
     path: str
     certificates: Source | None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[bool] = field(init=False)
 
 
 @contextlib.asynccontextmanager
@@ -41,6 +42,7 @@ async def serving(
     application: Any = greeting,
     deadlines: Deadlines | None = None,
     proxies: Proxies | None = None,
+    drain: float = 1.0,
 ) -> AsyncIterator[Serving]:
     listener = listener or Listener()
     if not listener.socket_path and listener.inherited is None:
@@ -51,12 +53,14 @@ async def serving(
     server = Server(application, deadlines, proxies)
     name = listening.getsockname()
     running = Serving(server, name[1] if isinstance(name, tuple) else 0, listener.socket_path, certificates)
-    task = asyncio.create_task(server.serve(protocol(listener), listening, certificates, running.stop, 1.0))
+    running.task = asyncio.create_task(
+        server.serve(protocol(listener), listening, certificates, running.stop, drain)
+    )
     try:
         yield running
     finally:
         running.stop.set()
-        await task
+        await running.task
         listener.tidy()
 
 

@@ -8,6 +8,7 @@ import contextvars
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -221,7 +222,10 @@ async def test_a_request_that_comes_again_is_the_same_to_the_application(open_wi
 @pytest.mark.parametrize(
     "request_",
     [
-        b"GET / HTTP/1.1\r\nHost: here\r\nAuthorization: Basic c2VjcmV0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\nAuthorization:  Basic c2VjcmV0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\nAuthorization: Basic a\r\nauthorization: Basic a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\nAuthorization: Basic %b\r\n\r\n" % (b"x" * 8192),
+        b"GET / HTTP/1.1\r\nHost: here\r\nCookie: a=b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n",
         b"DELETE / HTTP/1.1\r\nHost: here\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nbody",
@@ -239,6 +243,65 @@ async def test_what_is_not_to_be_remembered(open_wire: Open, request_: bytes) ->
     wire = await open_wire(app)
     assert await wire.ask(request_) == b"answer"
     assert wire.server.heads.get(request_) is None
+
+
+async def test_a_file_that_became_shorter_cuts_the_connection(open_wire: Open, tmp_path: Path) -> None:
+    """The client sees that something is missing, instead of waiting for it."""
+    path = tmp_path / "file"
+    path.write_bytes(b"ten bytes.")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"100")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        with path.open("rb") as file:
+            await send({"type": "http.response.zerocopysend", "file": file, "offset": 0, "count": 100})
+
+    wire = await open_wire(app)
+    wire.writer.write(GET)
+    with contextlib.suppress(ConnectionResetError):
+        assert len(await wire.rest()) < 1000
+    assert not wire.server.connections
+
+
+async def test_a_head_behind_others_has_a_time_of_its_own(open_wire: Open) -> None:
+    opened, waits = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        waits.set()
+        await opened.wait()
+        await reply(send, b"answer")
+
+    wire = await open_wire(app)
+    wire.writer.write(GET + GET + b"GET /third HTTP/1.1\r\n")
+    await asyncio.wait_for(waits.wait(), 10)
+    [connection] = wire.server.connections
+    clock, longest = wire.server.clock, wire.server.deadlines.head
+    clock.now += longest + 1
+    assert not connection.expired(clock.now), "it is held back"
+    opened.set()
+    assert [await wire.answer(), await wire.answer()] == [b"answer", b"answer"]
+    assert not connection.expired(clock.now + longest - 1)
+    assert connection.expired(clock.now + longest + 1)
+
+
+async def test_requests_that_differ_in_their_credentials_are_parsed_once(open_wire: Open) -> None:
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(sorted(scope["headers"]))
+        await reply(send, b"answer")
+
+    wire = await open_wire(app)
+    bare = b"GET / HTTP/1.1\r\nHost: here\r\nAccept: a\r\n\r\n"
+    shown = [None, b"Basic b25l", b"Bearer two", None]
+    for value in shown:
+        line = b"" if value is None else b"Authorization: %b\r\n" % value
+        await wire.ask(bare.replace(b"Accept", line + b"Accept"))
+    host = [(b"accept", b"a"), (b"host", b"here")]
+    assert seen == [sorted([*host, *([(b"authorization", value)] if value else [])]) for value in shown]
+    [remembered] = wire.server.heads._found.items()
+    assert remembered[0] == bare
+    assert remembered[1]["headers"] == host[::-1]
 
 
 @pytest.mark.parametrize("repeated", [False, True])

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import ssl
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from h2 import events
@@ -17,7 +17,9 @@ from tests.server.serving import Serving, ask, serving
 
 from lading.server import http2_limits
 from lading.server.exchange import ClientGoneError
+from lading.server.http2 import Connection
 from lading.server.http2_exchange import STREAM_WINDOW
+from lading.server.http2_frames import go_away
 from lading.server.listener import Listener
 from lading.server.listening import Deadlines
 
@@ -62,6 +64,8 @@ class Application:
             case "/content":
                 await self._content(send)
                 return
+            case "/one":
+                body = CONTENT[:100_000]
             case "/refused":
                 status, body = 401, b"who are you?"
             case "/endless":
@@ -152,6 +156,28 @@ async def test_a_download(application: Application, frame: int) -> None:
         assert (head[":status"], body == CONTENT) == ("200", True)
 
 
+async def test_a_body_in_one_message_is_sent_in_frames_the_client_takes(application: Application) -> None:
+    async with serving(H2C, application) as running, connected(running.port) as client:
+        client.state.increment_flow_control_window(MIB)
+        client.state.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: MIB})
+        _, body = await client.answer(client.ask("GET", "/one"))
+        assert body == CONTENT[:100_000]
+        frames = [event for event in client.seen if isinstance(event, events.DataReceived)]
+        assert max(len(event.data or b"") for event in frames) <= 16384
+
+
+async def test_an_answer_without_a_body_waits_for_its_reader(application: Application) -> None:
+    async with serving(H2C, application) as running, connected(running.port) as client:
+        await client.answer(client.ask())
+        [connection] = running.server.connections
+        cast("Connection", connection).pause_writing()  # as the transport does when its client does not read
+        await client.answer(client.ask("HEAD", "/"))
+        [waiting] = running.server.tasks
+        cast("Connection", connection).resume_writing()
+        async with asyncio.timeout(10):
+            await waiting
+
+
 class TestUploads:
     @pytest.mark.parametrize("padding", [None, 0, 200])
     @pytest.mark.parametrize("length", [True, False])
@@ -176,6 +202,17 @@ class TestUploads:
             application.go.set()
             await client.send(stalled, b"end")
             assert (await client.answer(stalled))[1].decode() == hashlib.sha256(bytes(MIB) + b"end").hexdigest()
+
+    @pytest.mark.parametrize("flags", [0, 1], ids=["goes-on", "last"])
+    async def test_a_frame_that_is_too_large_is_refused_when_it_is_announced(
+        self, application: Application, flags: int
+    ) -> None:
+        async with serving(H2C, application) as running, connected(running.port) as client:
+            stream = client.ask("PUT", "/hash", end=False)
+            size = http2_limits.FRAME_BYTES + 1
+            client.write(size.to_bytes(3, "big") + bytes([0, flags]) + stream.to_bytes(4, "big"))
+            ended = await client.until(events.ConnectionTerminated)
+            assert ended.error_code == ErrorCodes.FRAME_SIZE_ERROR
 
     @pytest.mark.parametrize("extra", [1, MIB // 2])
     async def test_past_the_window_the_connection_ends(self, application: Application, extra: int) -> None:
@@ -272,6 +309,38 @@ class TestEnds:
             application.go.set()
             assert b"GET /held" in await asyncio.wait_for(client.reader.read(), 10)
 
+    async def test_a_client_that_will_ask_no_more_is_answered(self, application: Application) -> None:
+        async with serving(H2C, application) as running, connected(running.port) as client:
+            upload = client.ask("PUT", "/hash", end=False)
+            held = client.ask("GET", "/held")
+            await soon(application.reached)
+            client.write(go_away(0, ErrorCodes.NO_ERROR))
+            await client.send(upload, b"the rest of a body")
+            application.go.set()
+            assert (await client.answer(held))[1] == b"GET /held"
+            assert (await client.answer(upload))[1].decode() == hashlib.sha256(b"the rest of a body").hexdigest()
+
+    async def test_a_drain_with_a_connection_that_has_failed(self, application: Application) -> None:
+        async with serving(H2C, application) as running, connected(running.port) as client:
+            client.write(b"\0\0\1\4\0\0\0\0\0\0")  # SETTINGS of one byte
+            while not client.closed:
+                await client.read()
+            assert len(running.server.connections) == 1, "it may still say why"
+            running.stop.set()
+            async with asyncio.timeout(10):
+                await running.task
+
+    async def test_a_connection_that_cannot_be_closed_is_ended(self, application: Application) -> None:
+        async with serving(H2C, application) as running, connected(running.port) as client:
+            await client.answer(client.ask())
+            [connection] = running.server.connections
+            connection.transport.write(bytes(64 * MIB))  # more than a client that does not read lets through
+            connection.transport.close()
+            now, longest = running.server.clock.now, running.server.deadlines.idle + http2_limits.LINGER_SECONDS
+            assert not connection.expired(now + longest - 1)
+            assert connection.expired(now + longest + 1)
+            connection.abort()
+
     async def test_an_idle_connection_is_closed(self, application: Application) -> None:
         async with serving(H2C, application, Deadlines(idle=0.5)) as running, connected(running.port) as client:
             await client.answer(client.ask())
@@ -336,6 +405,14 @@ class TestFloods:
         async with serving(H2C, application) as running, connected(running.port) as client:
             client.ask("PUT", "/until-gone", end=False)
             client.write(frame * (3 * http2_limits.MAX_CHORES))
+            assert await self.refused(client) == ErrorCodes.ENHANCE_YOUR_CALM
+            await self.serve_on(running)
+
+    async def test_requests_that_cannot_be_read(self, application: Application) -> None:
+        async with serving(H2C, application) as running, connected(running.port) as client:
+            for _ in range(2 * http2_limits.MAX_CHORES):
+                client.state.reset_stream(client.ask("GET", "http://["))
+            client.flush()
             assert await self.refused(client) == ErrorCodes.ENHANCE_YOUR_CALM
             await self.serve_on(running)
 

@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tests.server.serving import ask, serving
@@ -75,6 +76,46 @@ def _umask() -> int:
     return umask
 
 
+class Leaving:
+    """A connection whose last answer is written, and not yet read."""
+
+    def __init__(self) -> None:
+        self.transport = cast("asyncio.Transport", self)
+        self.asked = asyncio.Event()
+        self.aborted = False
+
+    def is_closing(self) -> bool:
+        self.asked.set()
+        return True
+
+    def close_when_idle(self) -> None:
+        """It is closing already."""
+
+    def expired(self, _: float) -> bool:
+        return False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+async def test_a_drain_waits_for_answers_that_are_still_read() -> None:
+    async with serving(drain=60.0) as running:
+        leaving = Leaving()
+        running.server.connections.add(leaving)
+        running.stop.set()
+        async with asyncio.timeout(10):
+            await leaving.asked.wait()
+            running.server.connections.discard(leaving)
+            assert await running.task
+        assert not leaving.aborted
+    async with serving(drain=0.1) as running:
+        running.server.connections.add(leaving)
+        running.stop.set()
+        async with asyncio.timeout(10):
+            await running.task
+        assert leaving.aborted, "but not longer than the drain"
+
+
 async def test_no_host_is_both_families() -> None:
     if not socket.has_dualstack_ipv6():
         pytest.skip("no IPv6 here")
@@ -100,6 +141,7 @@ class TestActivation:
         [
             (1, "", Activation(3)),
             (1, "registry.socket", Activation(3)),
+            (1, "debug", Activation(None, 3)),
             (2, "", Activation(3, 4)),
             (2, "http:debug", Activation(3, 4)),
             (2, "debug:http", Activation(4, 3)),

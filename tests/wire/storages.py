@@ -56,11 +56,11 @@ class Watched:
         self._note("put", key)
         await self.inner.put(key, data, durable=durable)
 
-    async def put_all(self, *stages: Objects) -> None:
+    async def put_all(self, *stages: Objects, upon: Sequence[str] = ()) -> None:
         for objects in stages:
             for key, data in objects.items():
                 self._note("put", key)
-                await self.inner.put_all({key: data})
+                await self.inner.put_all({key: data}, upon=upon)
 
     async def open(self, key: str, offset: int = 0) -> Reader:
         self._note("open", key)

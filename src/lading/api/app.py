@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from lading.api import blobs, catalog, manifests, referrers, response, routes, tags, uploads
-from lading.api.authorize import authorize
+from lading.api.authorize import Authorization
 from lading.api.request import Receive, Request, Scope, Send, current
 from lading.api.response import Header, Response, load, send_response
 from lading.api.routes import Endpoint, Moved, Route
@@ -68,20 +68,28 @@ class Meter(Protocol):
 
 
 class Application:
-    def __init__(self, service: Service, access_log: AccessLog | None = None, meter: Meter | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        access_log: AccessLog | None = None,
+        meter: Meter | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._service = service
         self._access_log = access_log
         self._meter = meter
+        self._clock = clock
+        self._authorization = None if service.authorizer is None else Authorization(service.authorizer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise ValueError(f"cannot serve {scope['type']}")
-        started = time.time()
+        started = self._clock()
         request = Request(scope, receive)
         current.set(request)
         status, sent = errors.CLIENT_CLOSED.status, 0
         try:
-            answer = await self.answer(request)
+            answer = await self.answer(request, started)
             status = answer.status
             sent = await send_response(request, answer, send)
         finally:
@@ -90,9 +98,9 @@ class Application:
             if self._meter is not None:
                 self._meter.answered(request, status, sent)
         if log.isEnabledFor(logging.DEBUG) and request.route is not None:
-            _log_end(answer, sent, time.time() - started)
+            _log_end(answer, sent, self._clock() - started)
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request, started: float) -> Response:
         if self._service.gate.closed:
             return response.error(errors.UNAVAILABLE(detail="health check failed: please see /debug/health"))
         if request.path == "/":
@@ -111,8 +119,8 @@ class Application:
         if self._meter is not None:
             self._meter.begun(request, route.endpoint.value)
         refusal = None
-        if service.authorizer is not None:
-            refusal = await authorize(service.authorizer, request, route)
+        if self._authorization is not None:
+            refusal = await self._authorization.check(request, route, started)
         answer = refusal or await self._dispatch(request, route)
         configured = [header for header in service.headers if header not in answer.headers]
         answer.headers += [API_VERSION, *configured]

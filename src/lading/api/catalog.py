@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lading.api import response, visible
+from lading.api import response
 from lading.api.pages import requested_size
 from lading.api.request import Request
 from lading.api.response import Response
@@ -21,8 +21,8 @@ async def get(service: Service, request: Request, _: Route) -> Response:
         raise errors.PAGINATION_NUMBER_INVALID(detail={"n": size})
     elif size == 0:
         return response.json(200, {"repositories": []})
-    names, more = await visible.page(
-        service.registry.repositories, request.identity, after=request.parameter("last"), limit=size
+    names, more = await service.registry.repositories.page(
+        after=request.parameter("last"), limit=size, grants=request.identity.grants
     )
     headers = [next_page(request, {"last": names[-1], "n": str(size)})] if more else []
     return response.json(200, {"repositories": names}, headers)

@@ -65,6 +65,10 @@ class Request:
         value = self._first.get(name)
         return None if value is None else value.decode("latin-1")
 
+    def field(self, name: bytes) -> bytes | None:
+        """As `header`, as it came."""
+        return self._first.get(name)
+
     def header_lines(self, name: bytes) -> list[str]:
         if name not in self._first:
             return []

@@ -10,7 +10,8 @@ import functools
 import re
 from dataclasses import dataclass
 
-from lading.oci.names import has_digest_shape, has_name_shape, is_tag
+from lading.oci.digest import has_digest_shape
+from lading.oci.names import has_name_shape, is_tag
 
 REMEMBERED_LENGTH = 512
 """Where longer paths lead is found anew each time: memory is not for the client to fill."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable
@@ -48,7 +49,7 @@ class Accounts:
             return await self._check_robot(user, password, client)
         users = self._users.value if self._users is not None else Users()
         stored = users.hashes.get(user)
-        if not await self._passwords.check(user, password, stored, client, users.costs):
+        if not await self._passwords.check(user, password, stored, client, users.cost_for(user)):
             return None
         return self.find(user)
 
@@ -83,5 +84,6 @@ class Accounts:
         return None if self._robots is None else self._robots.value.get(user.removeprefix(PREFIX))
 
 
+@functools.lru_cache(maxsize=1024)
 def _mark(stored: str) -> str:
     return hashlib.sha256(stored.encode("utf-8", "surrogateescape")).hexdigest()[:32]

@@ -125,7 +125,7 @@ def _time(claims: Claims, name: str) -> float:
         return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenError(f"{name} is not a time")
-    try:
-        return float(value)
-    except OverflowError:
-        raise TokenError(f"{name} is not a time") from None
+    # Python reads NaN, which compares with nothing, and numbers beyond all times.
+    if not -(2**63) <= value < 2**63:
+        raise TokenError(f"{name} is not a time")
+    return float(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
 import os
 import re
@@ -29,6 +31,13 @@ class Users:
 
     hashes: Mapping[str, str] = field(default_factory=dict)
     costs: tuple[int, ...] = ()
+    seed: bytes = field(default=b"", compare=False)
+    """As secret as the file."""
+
+    def cost_for(self, user: str) -> int:
+        """For a name that is not in the file: one of those that are, and the same one in every process."""
+        number = int.from_bytes(hmac.digest(self.seed, user.encode("utf-8", "surrogateescape"), "sha256")[:8])
+        return self.costs[number % len(self.costs)] if self.costs else 10
 
 
 def parse(text: bytes, path: str) -> Users:
@@ -50,7 +59,7 @@ def parse(text: bytes, path: str) -> Users:
             log.error("%s:%d: user %r cannot sign in: %s", path, number, user, problem)
         else:
             users[user] = f"$2b${stored[4:]}"
-    return Users(users, tuple(int(stored[4:6]) for stored in users.values()))
+    return Users(users, tuple(int(stored[4:6]) for stored in users.values()), hashlib.sha256(text).digest())
 
 
 def _problem(stored: str) -> str:

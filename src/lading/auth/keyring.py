@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from lading.auth.keys import Keys, merge, parse_jwks
 from lading.auth.watched import FileError, Watched
+from lading.oci.urls import shown, split_login
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,9 @@ class UrlSource:
     """Keys of a JWKS URL, fetched in the background. Old ones stay in force until they are replaced."""
 
     def __init__(self, url: str, fetch: Fetch | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """Raises `ValueError` for what is no URL."""
         self.url = url
+        self._shown = shown(url)
         self._fetch = fetch or _fetch
         self._clock = clock
         self._keys = Keys()
@@ -84,10 +87,10 @@ class UrlSource:
     async def _load(self) -> None:
         try:
             text = await asyncio.to_thread(self._fetch, self.url)
-            self._keys = parse_jwks(text, self.url)
+            self._keys = parse_jwks(text, self._shown)
             self._fetched = self._clock()
         except (OSError, ValueError, http.client.HTTPException, FileError) as error:
-            log.warning("cannot fetch the keys of tokens from %s: %s", self.url, error)
+            log.warning("cannot fetch the keys of tokens from %s: %s", self._shown, error)
         finally:
             self._task = None
 
@@ -138,7 +141,10 @@ def _fetch(url: str) -> bytes:
     """Raises `OSError`, `ValueError`, `http.client.HTTPException`."""
     if not url.startswith(("http://", "https://")):
         raise ValueError("not a URL of HTTP")
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310  checked above
+    bare, login = split_login(url)
+    request = urllib.request.Request(bare, headers={"Accept": "application/json"})  # noqa: S310  checked above
+    if login:
+        request.add_unredirected_header("Authorization", login)
     with _OPENER.open(request, timeout=FETCH_SECONDS) as answer:
         text: bytes = answer.read(MAX_BYTES + 1)
     if len(text) > MAX_BYTES:

@@ -75,7 +75,7 @@ def parse_jwks(text: bytes, path: str) -> Keys:
         entries = json.loads(text)["keys"]
         if not isinstance(entries, list):
             raise TypeError("keys is not a list")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileError(f"{path}: failed to parse jwks: {error!r}") from None
     given: dict[str, PublicKey] = {}
     derived: dict[str, PublicKey] = {}
@@ -92,7 +92,7 @@ def parse_jwks(text: bytes, path: str) -> Keys:
 
 def public_key(entry: object) -> PublicKey | None:
     """The key of one JWK; None if it is of no use."""
-    if not isinstance(entry, dict) or entry.get("kty") not in {"RSA", "EC", "OKP"}:
+    if not isinstance(entry, dict) or entry.get("kty") not in ("RSA", "EC", "OKP"):
         return None
     try:
         found = jwt.PyJWK(_public_part(entry), algorithm=_any_algorithm(entry)).key

@@ -39,16 +39,14 @@ class Passwords:
         self._checks: dict[bytes, asyncio.Future[bool]] = {}
         self._threads = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) // 2), "password")
 
-    async def check(
-        self, user: str, password: str, stored: str | None, client: str, costs: tuple[int, ...]
-    ) -> bool:
+    async def check(self, user: str, password: str, stored: str | None, client: str, cost: int = 10) -> bool:
         """Whether `password` is the one of `stored`, a `$2b$` hash.
 
-        None stands for a user there is not: the answer takes as long as for one whose hash has one of `costs`.
+        None stands for a user there is not: the answer takes as long as for one whose hash has `cost`.
         Raises `ThrottledError`.
         """
         secret = password.encode("utf-8", "surrogateescape")
-        reference = self._nobody(user, costs) if stored is None else stored.encode("ascii")
+        reference = b"$2b$%02d$" % cost + b"." * 53 if stored is None else stored.encode("ascii")
         mark = self._mark(user, secret, reference)
         if stored is not None and self._remembers(mark):
             return True
@@ -91,9 +89,3 @@ class Passwords:
             self._checks[mark] = check
             check.add_done_callback(lambda _: self._checks.pop(mark, None))
         return await asyncio.shield(check)
-
-    def _nobody(self, user: str, costs: tuple[int, ...]) -> bytes:
-        """A hash no password has. An unknown name keeps its cost, as the names in the file do."""
-        number = int.from_bytes(hmac.digest(self._key, user.encode("utf-8", "surrogateescape"), "sha256")[:8])
-        cost = costs[number % len(costs)] if costs else 10
-        return b"$2b$%02d$" % cost + b"." * 53

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from lading.registry.access import ANY_ACTION, CATALOG, DELETE, PULL, PUSH, Access
@@ -45,6 +45,10 @@ class Rule:
 
     def covers(self, repository: str, caller: Caller) -> bool:
         return any(_matches(pattern, repository, caller.user) for pattern in self.repositories)
+
+    def leads(self, repository: str, caller: Caller) -> bool:
+        """Whether there may be repositories that it covers below this name, or at it."""
+        return any(_matches(pattern, repository, caller.user, _compiled_start) for pattern in self.repositories)
 
     def permits(self, action: str) -> bool:
         return ANY_ACTION in self.actions or action in self.actions
@@ -87,6 +91,18 @@ class Policy:
             return Decision(False, "no rule allows it")
         return Decision(True, f"access.rules[{number}]: {self.rules[number]}")
 
+    def leads(self, caller: Caller, repository: str) -> bool:
+        """Whether the caller may pull something at this name or below it; may say so where they may not."""
+        return any(
+            rule.permits(PULL) and rule.concerns(caller) and rule.leads(repository, caller) for rule in self.rules
+        )
+
+    def allows_all(self, caller: Caller) -> bool:
+        """Whether the caller may pull everything there is and will be."""
+        return any(
+            rule.permits(PULL) and rule.concerns(caller) and "**" in rule.repositories for rule in self.rules
+        )
+
     def _barred(self, caller: Caller, action: str) -> bool:
         return action != PULL and any(_is(name, caller) for name in self.readonly)
 
@@ -118,6 +134,9 @@ class Permitted:
     def shows(self, name: str) -> bool:
         return self.policy.allows(self.caller, name, PULL)
 
+    def leads(self, name: str) -> bool:
+        return self.policy.leads(self.caller, name)
+
     def classes(self, _: str) -> frozenset[str]:
         return frozenset()
 
@@ -141,13 +160,15 @@ def check_pattern(pattern: str) -> None:
             raise ValueError(f"{pattern!r} is no pattern of repositories (of names, *, ** and ${{user}})")
 
 
-def _matches(pattern: str, repository: str, user: str) -> bool:
+def _matches(
+    pattern: str, repository: str, user: str, compiled: Callable[[str], re.Pattern[str]] | None = None
+) -> bool:
     if _USER in pattern:
         # A user whose name could not be a component has no namespace of their own.
         if _NAME.fullmatch(user) is None:
             return False
         pattern = pattern.replace(_USER, user)
-    return _compiled(pattern).fullmatch(repository) is not None
+    return (compiled or _compiled)(pattern).fullmatch(repository) is not None
 
 
 @functools.lru_cache(4096)
@@ -155,6 +176,13 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     *above, last = pattern.split("/")
     expression = "".join("(?:[^/]+/)*" if part == "**" else f"{_component(part)}/" for part in above)
     return re.compile(expression + ("[^/]+(?:/[^/]+)*" if last == "**" else _component(last)))
+
+
+@functools.lru_cache(4096)
+def _compiled_start(pattern: str) -> re.Pattern[str]:
+    """Of the names of all directories on the way to what the pattern matches."""
+    *above, last = (".*" if part == "**" else _component(part) for part in pattern.split("/"))
+    return re.compile("(?:/".join([*above, last]) + ")?" * len(above))
 
 
 def _component(text: str) -> str:

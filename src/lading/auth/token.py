@@ -26,6 +26,8 @@ from lading.registry.access import (
 )
 
 MAX_REMEMBERED = 8192
+REMEMBER_SECONDS = 60.0
+"""Then a token is verified again: the certificates that it brings may have expired before it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,9 @@ class Restricted:
 
     def shows(self, name: str) -> bool:
         return self.permitted is None or self.permitted.shows(name)
+
+    def leads(self, name: str) -> bool:
+        return self.permitted is None or self.permitted.leads(name)
 
     def classes(self, name: str) -> frozenset[str]:
         return self.granted.classes(name)
@@ -163,6 +168,7 @@ class TokenAuthorizer:
         now, expected = self._now(), self._expected
         claims = jose.verify(token, keys, expected.algorithms, now)
         until = jose.check(claims, issuer=expected.issuer, audiences=(expected.service,), now=now)
+        until = min(until, now + REMEMBER_SECONDS)
         return _Verified(_user(claims), _groups(claims), Granted(claims.get("access")), until)
 
     def _challenge(

@@ -26,7 +26,10 @@ def accounts(configuration: Configuration, path: str, key: str) -> Accounts:
 def source(key: str, path: str, parse: Callable[[bytes, str], Keys]) -> Source:
     """The keys of a file, or of a URL for a JWKS. Raises `BuildError`."""
     if parse is parse_jwks and path.startswith(("http://", "https://")):
-        return UrlSource(path)
+        try:
+            return UrlSource(path)
+        except ValueError as error:
+            raise BuildError(f"{key}: is not a URL: {error}") from None
     return made(key, lambda: FileSource(path, parse))
 
 

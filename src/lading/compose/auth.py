@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 from lading.api.service import Page
@@ -39,6 +40,24 @@ def prepare_tokens(configuration: Configuration) -> None:
         tokens.service(configuration)
 
 
+def problems(configuration: Configuration) -> list[str]:
+    """What would stop the start, as far as that can be told without reading or making a file."""
+    kind = configuration.auth.type
+    checks: list[Callable[[], object]] = [
+        functools.partial(option, configuration, key) for key in _REQUIRED.get(kind, ())
+    ]
+    if kind == "token":
+        checks += [functools.partial(check, configuration) for check in (_redirect_path, _algorithms, _key_paths)]
+    checks += [functools.partial(check, configuration) for check in (_check_rules, policy, tokens.check)]
+    found: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except BuildError as error:
+            found.append(str(error))
+    return found
+
+
 def authorizer(configuration: Configuration) -> Authorizer | None:
     """None where nobody is asked. Raises `BuildError`."""
     make = _CONTROLLERS.get(configuration.auth.type)
@@ -55,9 +74,13 @@ def reload() -> None:
     reload_all()
 
 
-def _silly(configuration: Configuration) -> Authorizer:
-    if configuration.access.rules is not None:
+def _check_rules(configuration: Configuration) -> None:
+    if configuration.auth.type == "silly" and configuration.access.rules is not None:
         raise BuildError("access.rules: have no effect with auth.silly, which asks nobody who they are")
+
+
+def _silly(configuration: Configuration) -> Authorizer:
+    _check_rules(configuration)
     return SillyAuthorizer(option(configuration, "realm"), option(configuration, "service"))
 
 
@@ -67,6 +90,17 @@ def _htpasswd(configuration: Configuration) -> Authorizer:
 
 
 def _token(configuration: Configuration) -> Authorizer:
+    expectations = Expectations(
+        realm=option(configuration, "realm"),
+        service=option(configuration, "service"),
+        issuer=option(configuration, "issuer"),
+        algorithms=_algorithms(configuration),
+        redirect_path=_redirect_path(configuration),
+    )
+    return TokenAuthorizer(expectations, _keyring(configuration), policy(configuration))
+
+
+def _redirect_path(configuration: Configuration) -> str:
     parameters = configuration.auth.parameters
     redirect = parameters.get("autoredirect", False)
     if not isinstance(redirect, bool):
@@ -74,14 +108,7 @@ def _token(configuration: Configuration) -> Authorizer:
     path = parameters.get("autoredirectpath") or REDIRECT_PATH
     if redirect and not (isinstance(path, str) and path.startswith("/")):
         raise BuildError("auth.token.autoredirectpath: must be a path")
-    expectations = Expectations(
-        realm=option(configuration, "realm"),
-        service=option(configuration, "service"),
-        issuer=option(configuration, "issuer"),
-        algorithms=_algorithms(configuration),
-        redirect_path=str(path) if redirect else "",
-    )
-    return TokenAuthorizer(expectations, _keyring(configuration), policy(configuration))
+    return str(path) if redirect else ""
 
 
 def _algorithms(configuration: Configuration) -> frozenset[str]:
@@ -98,22 +125,34 @@ def _algorithms(configuration: Configuration) -> frozenset[str]:
 
 
 def _keyring(configuration: Configuration) -> Keyring:
-    sources: list[Source] = []
-    parameters = configuration.auth.parameters
-    for name, parse in (("rootcertbundle", parse_bundle), ("jwks", parse_jwks)):
+    parsers = {"rootcertbundle": parse_bundle, "jwks": parse_jwks}
+    paths = _key_paths(configuration)
+    sources: list[Source] = [source(f"auth.token.{name}", path, parsers[name]) for name, path in paths.items()]
+    if not sources:
+        sources.append(tokens.own_keys(configuration))
+    if not any(isinstance(source, UrlSource) or source.keys for source in sources):
+        raise BuildError(_NO_KEY)
+    return Keyring(sources)
+
+
+def _key_paths(configuration: Configuration) -> dict[str, str]:
+    """Empty where the keys are those of the token service beside the registry."""
+    parameters, paths = configuration.auth.parameters, {}
+    for name in ("rootcertbundle", "jwks"):
         path = parameters.get(name)
         if path is None or path == "":
             continue
         if not isinstance(path, str):
             raise BuildError(f"auth.token.{name}: must be the path of a file")
-        sources.append(source(f"auth.token.{name}", path, parse))
-    own = configuration.tokenservice
-    if not sources and own.issuer and own.issuer == parameters.get("issuer"):
-        sources.append(tokens.own_keys(configuration))
-    keyring = Keyring(sources)
-    if not any(isinstance(source, UrlSource) or source.keys for source in sources):
-        raise BuildError("auth.token: token auth requires at least one token signing key")
-    return keyring
+        paths[name] = path
+    own = configuration.tokenservice.issuer
+    if not paths and not (own and own == parameters.get("issuer")):
+        raise BuildError(_NO_KEY)
+    return paths
+
+
+_NO_KEY = "auth.token: token auth requires at least one token signing key"
+_REQUIRED = {"silly": ("realm", "service"), "htpasswd": ("realm", "path"), "token": ("realm", "service", "issuer")}
 
 
 _CONTROLLERS: dict[str, Callable[[Configuration], Authorizer]] = {

@@ -29,7 +29,7 @@ def take(environ: MutableMapping[str, str] | None = None) -> Activation:
     """What was passed to this process; the variables are removed, so that no child takes it for its own.
 
     Two sockets are those of the registry and of the debug listener, in this order, or as `LISTEN_FDNAMES` calls
-    them: `http`, `debug`. Raises `ActivationError`.
+    them: `http`, `debug`. A single one is the registry's, unless it is called `debug`. Raises `ActivationError`.
     """
     environ = os.environ if environ is None else environ
     pid, count, names = (environ.pop(name, "") for name in _VARIABLES)
@@ -38,6 +38,9 @@ def take(environ: MutableMapping[str, str] | None = None) -> Activation:
     if int(count) > 2:
         raise ActivationError(f"found {count} socket-activation listeners, only expected 1 or 2")
     passed = list(range(_FIRST, _FIRST + int(count)))
-    if names.split(":") == ["debug", "http"]:
-        passed.reverse()
+    match names.split(":"):
+        case ["debug"] if len(passed) == 1:
+            return Activation(debug=passed[0])
+        case ["debug", "http"]:
+            passed.reverse()
     return Activation(*passed)

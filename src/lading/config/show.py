@@ -160,7 +160,7 @@ def _storage(storage: Any, node: Node | None) -> Iterator[Shown]:
     else:
         yield from _typed("storage", driver, storage.parameters, node, DRIVERS)
     for name in STORAGE_SECTIONS:
-        if name != "cache" or not _absent(entries.get(name)):  # a cache section without a cache is warned about
+        if name != "cache" or storage.cache.given:  # a cache section without a cache is warned about
             yield from _section(("storage", name), getattr(storage, name), entries.get(name))
 
 

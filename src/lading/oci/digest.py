@@ -29,7 +29,7 @@ class Digest(str):
         algorithm, _, encoded = text.partition(":")
         digits = HEX_DIGITS.get(algorithm)
         if digits is None:
-            if _FORMAT.fullmatch(text) is None:
+            if not has_digest_shape(text):
                 raise InvalidDigestError("invalid checksum digest format")
             raise InvalidDigestError("unsupported digest algorithm")
         if len(encoded) != digits:
@@ -49,3 +49,8 @@ class Digest(str):
     @property
     def encoded(self) -> str:
         return self.partition(":")[2]
+
+
+def has_digest_shape(text: str) -> bool:
+    """Whether `text` looks like a digest of any algorithm, known or not."""
+    return _FORMAT.fullmatch(text) is not None

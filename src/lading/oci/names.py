@@ -19,7 +19,6 @@ _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _NAME = re.compile(rf"(?P<domain>{_DOMAIN}/)?{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
-_DIGEST_SHAPE = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
 
 
 class RepositoryName(str):
@@ -71,11 +70,6 @@ def _path_length(text: str) -> int:
 
 def is_tag(text: str) -> bool:
     return _TAG.fullmatch(text) is not None
-
-
-def has_digest_shape(text: str) -> bool:
-    """Whether `text` looks like a digest of any algorithm, known or not."""
-    return _DIGEST_SHAPE.fullmatch(text) is not None
 
 
 def parse_digest(text: str) -> Digest:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import time
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from lading.api.request import Request
 from lading.operations import catalogue
@@ -73,6 +73,7 @@ class Figures:
         self._durations: dict[Labels, Histogram] = {}
         self._actions: dict[Labels, Histogram] = {}
         self._counts: dict[tuple[str, Labels], int] = {}
+        self._followed: list[tuple[Metric, Callable[[], int]]] = []
 
     def begun(self, request: Request, handler: str) -> None:
         """The request is for an endpoint. `answered` is called for it, whatever happens."""
@@ -100,6 +101,10 @@ class Figures:
         key = (metric.name, labels)
         self._counts[key] = self._counts.get(key, 0) + amount
 
+    def follow(self, metric: Metric, count: Callable[[], int]) -> None:
+        """A counter without labels that is kept elsewhere."""
+        self._followed.append((metric, count))
+
     def acted(self, action: str, driver: str, seconds: float, failure: BaseException | None) -> None:
         """A storage action took so long."""
         labels = (action, driver)
@@ -112,6 +117,7 @@ class Figures:
 
     def series(self) -> Series:
         series: Series = {key: [number] for key, number in list(self._counts.items())}
+        series |= {(metric.name, ()): [count()] for metric, count in self._followed}
         for handler, figures in self._handlers.items():
             series[catalogue.IN_FLIGHT.name, (handler,)] = [figures.begun - figures.ended]
             if figures.ended:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import logging
 import os
@@ -13,8 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
 from typing import IO
-from urllib.parse import unquote, urlsplit
 
+from lading.oci.urls import shown, split_login
 from lading.operations.threads import in_daemon_thread
 from lading.registry.ports import PathNotFoundError, Storage, StorageError
 
@@ -92,13 +91,6 @@ async def _outcome(check: Check) -> str:
     return ""
 
 
-def shown(uri: str) -> str:
-    """A URL without what may be secret in it: the login and the query."""
-    parts = urlsplit(uri)
-    login, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"***@{host}" if login else host, query="***" if parts.query else "").geturl()
-
-
 def storage_probe(storage: Storage) -> Callable[[], Awaitable[None]]:
     async def probe() -> None:
         try:
@@ -158,12 +150,10 @@ def http_probe(
 ) -> Callable[[], Awaitable[None]]:
     """Fails unless a HEAD of `uri`, an HTTP URL, is answered with `status` after redirects."""
     opener = urllib.request.build_opener(_KeepMethod())
-    parts = urlsplit(uri)
-    login, _, host = parts.netloc.rpartition("@")
-    bare, name = parts._replace(netloc=host).geturl(), shown(uri)
+    name, (bare, login) = shown(uri), split_login(uri)
     request = urllib.request.Request(bare, method="HEAD")  # noqa: S310  the configuration allows no other scheme
     if login:
-        request.add_header("Authorization", "Basic " + base64.b64encode(unquote(login).encode()).decode())
+        request.add_unredirected_header("Authorization", login)
     for field, values in headers.items():
         request.add_header(field, ", ".join(values))
 

@@ -55,11 +55,11 @@ class WatchedStorage:
         detail = {"path": key, "content.length": len(data)}
         await self._watched("PutContent", detail, self._storage.put(key, data, durable=durable))
 
-    async def put_all(self, *stages: Objects) -> None:
+    async def put_all(self, *stages: Objects, upon: Sequence[str] = ()) -> None:
         # One action, of which the last key tells most: in a push it is that of the tag.
         keys = [key for stage in stages for key in stage]
         detail = {"path": keys[-1], "objects": len(keys)} if keys else {"objects": 0}
-        await self._watched("PutContent", detail, self._storage.put_all(*stages))
+        await self._watched("PutContent", detail, self._storage.put_all(*stages, upon=upon))
 
     async def open(self, key: str, offset: int = 0) -> Reader:
         detail = {"path": key, "offset": offset}

@@ -6,14 +6,13 @@ An authorizer is proven by the contract suite in `lading.testing.auth`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 PULL, PUSH, DELETE = "pull", "push", "delete"
 ANY_ACTION = "*"
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """One action on one resource (specification: "Token Scope Documentation").
 
     `kind` is the resource's class, `plugin` or `image`; empty where none is told.
@@ -61,6 +60,10 @@ class Grants(Protocol):
         """Whether the caller may learn from a listing that there is this repository."""
         ...
 
+    def leads(self, name: str) -> bool:
+        """Whether `shows` may hold for something at this name or below it: False saves looking there."""
+        ...
+
     def classes(self, name: str) -> frozenset[str]:
         """The classes of images the caller may push to a repository; empty where they are not restricted."""
         ...
@@ -76,6 +79,9 @@ class Everything:
         return True
 
     def shows(self, _: str) -> bool:
+        return True
+
+    def leads(self, _: str) -> bool:
         return True
 
     def classes(self, _: str) -> frozenset[str]:
@@ -104,8 +110,7 @@ ANYBODY = Identity()
 """The caller where nobody is asked who they are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """What a request shows of its caller. Header values are as they came; absent ones are empty."""
 
     authorization: str = ""

@@ -48,23 +48,26 @@ class Blobs:
         """What makes content visible in the repository, once it is stored."""
         return {layout.layer_link(name, digest): links.content(digest)}
 
-    async def link(self, name: RepositoryName, digest: Digest) -> None:
-        """Make stored content visible in the repository."""
-        await self.storage.put_all(self.link_of(name, digest))
+    async def link(self, name: RepositoryName, digest: Digest, stored: Digest | None = None) -> bool:
+        """Make content visible in the repository that lies under `stored`, or else under `digest`.
+
+        False where nothing lies there.
+        """
+        stored = stored or digest
+        objects = {layout.layer_link(name, digest): links.content(stored)}
+        try:
+            # Whoever stores the same content just now may not have come to make it durable.
+            await self.storage.put_all(objects, upon=[layout.blob_data(stored)])
+        except PathNotFoundError:
+            return False
+        return True
 
     async def mount(self, target: RepositoryName, digest: Digest, source: RepositoryName | None) -> bool:
         """Link into `target` what `source`, or with None any repository, holds. False where it is not there."""
         found: Digest | None = digest
         if source is not None:
             found = await links.follow(self.storage, layout.layer_link(source, digest), digest, self.known)
-        if found is None:
-            return False
-        try:
-            await self.storage.stat(layout.blob_data(found))
-        except PathNotFoundError:
-            return False
-        await links.write(self.storage, layout.layer_link(target, digest), found)
-        return True
+        return found is not None and await self.link(target, digest, found)
 
     async def delete(self, name: RepositoryName, digest: Digest) -> None:
         """Remove the link; the data stays for other repositories, or for garbage collection.

@@ -17,13 +17,18 @@ class Cache(Generic[T]):
     def __init__(self, limit: int) -> None:
         self.used = 0
         """In bytes, as estimated."""
+        self.asked = 0
+        self.hits = 0
+        """How often something was asked for, and was there."""
         self._limit = limit
         self._entries: OrderedDict[str, tuple[T, int]] = OrderedDict()
 
     def get(self, key: str) -> T | None:
+        self.asked += 1
         entry = self._entries.get(key)
         if entry is None:
             return None
+        self.hits += 1
         self._entries.move_to_end(key)
         return entry[0]
 

@@ -61,10 +61,6 @@ def content(digest: Digest) -> bytes:
     return digest.encode("ascii")
 
 
-async def write(storage: Storage, key: str, digest: Digest) -> None:
-    await storage.put_all({key: content(digest)})
-
-
 async def delete(storage: Storage, key: str) -> bool:
     """Whether there was a link."""
     try:

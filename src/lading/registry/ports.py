@@ -179,11 +179,12 @@ class Storage(Protocol):
         """
         ...
 
-    async def put_all(self, *stages: Objects) -> None:
+    async def put_all(self, *stages: Objects, upon: Sequence[str] = ()) -> None:
         """As `put` for each object, durable on return; where there is the same already, it may be left.
 
-        They appear in their order, those of a later stage only when all of the stages before are durable. After an
-        error some may be there.
+        They appear in their order, those of a later stage only when all of the stages before are durable; and the
+        first only when the objects `upon` are, which somebody else may have put just now. Raises
+        `PathNotFoundError`, having put nothing, where one of these is not there. After another error some may be.
         """
         ...
 

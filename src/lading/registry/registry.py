@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from lading.registry.blobs import Blobs
+from lading.registry.cache import Cache
 from lading.registry.manifests import Manifests
 from lading.registry.ports import Storage
 from lading.registry.referrers import Referrers
@@ -22,6 +24,11 @@ class Registry:
     tags: Tags
     referrers: Referrers
     repositories: Repositories
+
+    @property
+    def caches(self) -> tuple[Cache[Any], ...]:
+        """What this process remembers of the storage."""
+        return self.blobs.known, self.manifests.known, self.manifests.cache
 
     @classmethod
     def over(cls, storage: Storage, *, rules: Rules | None = None, tag_concurrency: int = 8) -> Registry:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lading.registry import layout
+from lading.registry.access import EVERYTHING, Grants
 from lading.registry.ports import Steps, Storage
 
 AHEAD = 32
@@ -19,9 +20,12 @@ PAGE = 1000
 class Repositories:
     storage: Storage
 
-    async def page(self, *, after: str, limit: int) -> tuple[list[str], bool]:
-        """Up to `limit` names, and whether there are more."""
-        names = await self._find(layout.MANIFESTS, after, limit + 1)
+    async def page(self, *, after: str, limit: int, grants: Grants = EVERYTHING) -> tuple[list[str], bool]:
+        """Up to `limit` names that are shown to the caller, and whether there are more of them.
+
+        Where no name can be shown nobody looks: callers who may see little of much cost little.
+        """
+        names = await self._find(layout.MANIFESTS, after, limit + 1, grants)
         return names[:limit], len(names) > limit
 
     async def walk(self, marker: str) -> AsyncIterator[str]:
@@ -32,54 +36,67 @@ class Repositories:
                 yield name
             after = names[-1]
 
-    async def _find(self, marker: str, after: str, limit: int) -> list[str]:
+    async def _find(self, marker: str, after: str, limit: int, grants: Grants = EVERYTHING) -> list[str]:
         """Up to `limit` names of directories that hold an entry `marker`, depth first, each in byte order.
 
         That is the original's order: `a/1` sorts before `a`, whose `_manifests` comes after digits. Only names
         behind `after` are given, which need not exist any more.
         """
-        found: list[str] = []
-        await self.storage.explore(_walk(marker, [*after.split("/"), marker] if after else [], found, limit))
-        return found
+        walk = _Walk(marker, limit, grants)
+        await self.storage.explore(walk.steps([*after.split("/"), marker] if after else []))
+        return walk.found
 
 
-def _walk(marker: str, bound: list[str], found: list[str], limit: int) -> Steps[None]:
-    entries = yield [layout.REPOSITORIES]
-    yield from _inside("", entries[0], marker, bound, found, limit)
+@dataclass(slots=True)
+class _Walk:
+    """Finds up to `limit` names."""
 
+    marker: str
+    limit: int
+    grants: Grants
+    found: list[str] = field(default_factory=list)
 
-def _inside(
-    parent: str, entries: Sequence[str], marker: str, bound: list[str], found: list[str], limit: int
-) -> Steps[None]:
-    """Adds to `found`, up to `limit` names."""
-    known: list[Sequence[str]] = []
-    ahead: list[str] = []
-    for position in range(bisect_left(entries, bound[0]) if bound else 0, len(entries)):
-        entry = entries[position]
-        at_bound = bool(bound) and entry == bound[0]
-        if entry == marker:
-            if parent and not at_bound:
-                found.append(parent)
-        elif not entry.startswith("_"):
-            if not known:
-                ahead = ahead or _directories(parent, entries[position : position + AHEAD])
-                known = list((yield ahead))[::-1]
-                del ahead[: len(known)]
-            child = f"{parent}/{entry}" if parent else entry
-            names = known.pop()
-            if at_bound or not _is_leaf(names):
-                yield from _inside(child, names, marker, bound[1:] if at_bound else [], found, limit)
-            elif marker in names:
-                found.append(child)
-        if len(found) == limit:
-            return
+    def steps(self, bound: list[str]) -> Steps[None]:
+        entries = yield [layout.REPOSITORIES]
+        yield from self._inside("", entries[0], bound)
+
+    def _inside(self, parent: str, entries: Sequence[str], bound: list[str]) -> Steps[None]:
+        known: list[Sequence[str]] = []
+        ahead: list[str] = []
+        for position in range(bisect_left(entries, bound[0]) if bound else 0, len(entries)):
+            entry = entries[position]
+            at_bound = bool(bound) and entry == bound[0]
+            if entry == self.marker:
+                if parent and not at_bound:
+                    self._add(parent)
+            elif self._leads(parent, entry):
+                if not known:
+                    ahead = ahead or self._directories(parent, entries[position : position + AHEAD])
+                    known = list((yield ahead))[::-1]
+                    del ahead[: len(known)]
+                child = f"{parent}/{entry}" if parent else entry
+                names = known.pop()
+                if at_bound or not _is_leaf(names):
+                    yield from self._inside(child, names, bound[1:] if at_bound else [])
+                elif self.marker in names:
+                    self._add(child)
+            if len(self.found) == self.limit:
+                return
+
+    def _leads(self, parent: str, entry: str) -> bool:
+        if entry.startswith("_"):
+            return False
+        return self.grants.everything or self.grants.leads(f"{parent}/{entry}" if parent else entry)
+
+    def _directories(self, parent: str, entries: Sequence[str]) -> list[str]:
+        start = layout.repository(parent) if parent else layout.REPOSITORIES
+        return [f"{start}/{entry}" for entry in entries if self._leads(parent, entry)]
+
+    def _add(self, name: str) -> None:
+        if self.grants.shows(name):
+            self.found.append(name)
 
 
 def _is_leaf(names: Sequence[str]) -> bool:
     """Whether all of these, which are in byte order, are the repository's own."""
     return not names or (names[0].startswith("_") and names[-1].startswith("_"))
-
-
-def _directories(parent: str, entries: Sequence[str]) -> list[str]:
-    start = layout.repository(parent) if parent else layout.REPOSITORIES
-    return [f"{start}/{entry}" for entry in entries if not entry.startswith("_")]

@@ -147,9 +147,9 @@ class Uploads:
             target = layout.blob_data(digest)
             stored = await found(self.storage, target)
             # The size is compared because a crash of the original may leave an empty file under a good name.
-            if stored is not None and stored.size == writer.size:
+            whole = stored is not None and stored.size == writer.size
+            if whole and await self.blobs.link(upload.name, digest):
                 await writer.cancel()
-                await self.blobs.link(upload.name, digest)
                 await self._discard(upload)
             else:
                 # Linked when the data is durable: a crash in between leaves only what garbage collection finds.

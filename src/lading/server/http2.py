@@ -403,6 +403,7 @@ class Connection(asyncio.Protocol):
             scope, length, expects = request(self._fixed, event.headers)
         except MalformedRequestError:
             self._h2.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
+            self._count_chore()
             return
         if self.server.proxies is not None:
             scope["client"], scope["headers"] = self.server.proxies.judge(scope["client"], scope["headers"])

@@ -194,9 +194,14 @@ def _check_inherited(descriptor: int) -> None:
 def _name(descriptor: int) -> str:
     try:
         with socket.socket(fileno=os.dup(descriptor)) as given:
-            name = given.getsockname()
+            return address_of(given)
     except OSError:
         return str(descriptor)
+
+
+def address_of(listening: socket.socket) -> str:
+    """`host:port`, or the path of a unix socket."""
+    name = listening.getsockname()
     if isinstance(name, tuple):
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
     return os.fsdecode(name)

@@ -70,6 +70,8 @@ class MemoryStorage:
         self._held: dict[str, int] = {}
         """How many share a directory; -1 is one that does not."""
         self._released = asyncio.Condition()
+        self._doors: dict[str, asyncio.Lock] = {}
+        """Who waits to hold a directory alone stands in its door: nobody gets past."""
 
     async def stat(self, key: str) -> Stat:
         node = self._root if key == "/" else self._node(key)
@@ -85,9 +87,11 @@ class MemoryStorage:
         created.append(data)
         self._place(key, created)
 
-    async def put_all(self, *stages: Objects) -> None:
+    async def put_all(self, *stages: Objects, upon: Sequence[str] = ()) -> None:
         for key in itertools.chain(*stages):
             check_key(DRIVER, key)
+        for key in upon:
+            self._node(key)
         for objects in stages:
             for key, data in objects.items():
                 await self.put(key, data)
@@ -151,7 +155,7 @@ class MemoryStorage:
     @contextlib.asynccontextmanager
     async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:
         self._parent(f"{key}/-", create=True)
-        async with self._released:
+        async with self._doors.setdefault(key, asyncio.Lock()), self._released:
             await self._released.wait_for(lambda: key not in self._held or (shared and self._held[key] > 0))
             self._held[key] = self._held.get(key, 0) + 1 if shared else -1
         try:

@@ -75,11 +75,13 @@ class TokenService:
     policy: Policy | None = None
     workloads: Workloads = field(default_factory=Workloads)
     now: Callable[[], float] = time.time
+    ruled: frozenset[str] = frozenset()
+    """Those of `services` where the rules hold too, so that their catalogs show no more than these allow."""
 
     def issue(self, caller: Caller, service: str, asked: Iterable[Scope]) -> Issued:
         """Of what is asked, what is granted; all of it may be refused. Raises `FileError`."""
         now = int(self.now())
-        granted = [scope for scope in (self.grant(caller, each) for each in asked) if scope.actions]
+        granted = [scope for scope in (self.grant(caller, service, each) for each in asked) if scope.actions]
         claims: dict[str, object] = {
             "iss": self.issuer,
             "sub": caller.user if caller is not None else "",
@@ -95,11 +97,10 @@ class TokenService:
         moment = datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat().replace("+00:00", "Z")
         return Issued(self.keys.current().sign(claims), granted, self.lifetime, moment)
 
-    def grant(self, caller: Caller, scope: Scope) -> Scope:
+    def grant(self, caller: Caller, service: str, scope: Scope) -> Scope:
         """The scope with those of its actions that the caller may do."""
         if scope.type == CATALOG.type:
-            granted = caller is not None and scope.name == CATALOG.name
-            actions = scope.actions if granted else ()
+            actions = scope.actions if scope.name == CATALOG.name and self._may_list(caller, service) else ()
         elif scope.type != "repository":
             actions = ()
         else:
@@ -107,6 +108,12 @@ class TokenService:
             asked = _ACTIONS if ANY_ACTION in scope.actions else tuple(a for a in scope.actions if a in _ACTIONS)
             actions = tuple(action for action in asked if self._may(caller, scope.name, action))
         return Scope(scope.type, scope.name, actions, scope.kind)
+
+    def _may_list(self, caller: Caller, service: str) -> bool:
+        """A registry that does not know the rules lists everything to who has such a token."""
+        if caller is None or self.policy is None or service in self.ruled:
+            return caller is not None
+        return self.policy.allows_all(self.policy.caller(caller.user, caller.groups))
 
     def _may(self, caller: Caller, name: str, action: str) -> bool:
         if self.policy is None:

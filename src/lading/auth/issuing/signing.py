@@ -134,7 +134,7 @@ class KeyStore:
             path = os.path.join(self.directory, name)
             try:
                 private = load_pem_private_key(_read(path) or b"", None)
-            except ValueError:
+            except (ValueError, TypeError):  # the latter where a password is missing
                 raise FileError(f"{path}: is not a private key (PEM)") from None
             if not isinstance(private, PrivateKey):
                 raise FileError(f"{path}: is not a key for ES256 or RS256")

@@ -17,6 +17,14 @@ ATTEMPTS = 100
 Objects = Sequence[tuple[str, bytes]]
 """Paths, and what is to be there."""
 
+_MAX_SETTLED = 8192
+
+_settled: dict[str, tuple[int, int]] = {}
+"""Directories that this process knows to survive a power cut, with all above them: device and inode of each.
+
+Who finds a directory cannot see whether who made it has come to sync its entry. So does everybody, once.
+"""
+
 
 def put(path: str, data: bytes, *, durable: bool) -> None:
     """All or nothing, replacing what is there."""
@@ -30,8 +38,17 @@ def put(path: str, data: bytes, *, durable: bool) -> None:
                 raise
 
 
-def put_all(stages: Sequence[Objects]) -> None:
-    """Each object all or nothing, durable; one of a later stage appears when those before it are durable."""
+def put_all(stages: Sequence[Objects], upon: Sequence[str] = ()) -> None:
+    """Each object all or nothing, durable; one of a later stage appears when those before it are durable.
+
+    First of all the files `upon` are made durable where they are. Raises `FileNotFoundError` where one is not.
+    """
+    if upon:
+        for path in upon:
+            os.stat(path)
+        folders = dict.fromkeys(map(os.path.dirname, upon))
+        settle(folders)
+        sync_directories(folders)
     for attempt in range(ATTEMPTS):
         try:
             with contextlib.closing(_Placing(stages)) as placing:
@@ -49,9 +66,10 @@ def place(descriptor: int, source: str, target: str, objects: Objects) -> None:
     Raises `FileNotFoundError` where the source is gone.
     """
     with contextlib.closing(_Placing([objects])) as placing:
-        placing.changed |= make_directories(os.path.dirname(target))
+        folder = os.path.dirname(target)
+        make_directories(folder)
         os.fsync(descriptor)
-        placing.sync()
+        placing.sync(folder)
         move(source, target)
         with contextlib.suppress(FileNotFoundError):
             placing.appear()
@@ -60,7 +78,7 @@ def place(descriptor: int, source: str, target: str, objects: Objects) -> None:
 
 
 def move(source: str, target: str) -> None:
-    changed: set[str] = set()
+    folder = os.path.dirname(target)
     for attempt in range(ATTEMPTS):
         try:
             os.replace(source, target)
@@ -68,8 +86,9 @@ def move(source: str, target: str) -> None:
         except FileNotFoundError:
             if attempt == ATTEMPTS - 1 or not os.path.lexists(source):
                 raise
-            changed |= make_directories(os.path.dirname(target))
-    sync_directories([os.path.dirname(target), *changed])
+            make_directories(folder)
+    settle([folder])
+    sync_directories([folder])
 
 
 def delete(path: str) -> None:
@@ -87,34 +106,59 @@ def delete(path: str) -> None:
                     raise
 
 
-def create(path: str) -> tuple[int, set[str]]:
-    """Opens for writing, made with its parents where missing, and the directories that thereby changed."""
+def create(path: str) -> int:
+    """Opens for writing, made with its parents where missing."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-    changed: set[str] = set()
     for attempt in range(ATTEMPTS):
         try:
-            return os.open(path, flags, 0o666), changed
+            return os.open(path, flags, 0o666)
         except FileNotFoundError:
             # Again, because a concurrent delete may take away what was just made.
             if attempt == ATTEMPTS - 1:
                 raise
-            changed |= make_directories(os.path.dirname(path))
+            make_directories(os.path.dirname(path))
     raise AssertionError("unreachable")
 
 
-def make_directories(path: str) -> set[str]:
-    """The directories that got a new entry."""
+def make_directories(path: str) -> None:
+    """Those that are missing. They are durable when they are settled."""
     missing: list[str] = []
     while not os.path.isdir(path):
         missing.append(path)
         path = os.path.dirname(path)
-    changed = set()
     for directory in reversed(missing):
         # What exists was made meanwhile; where the parent is gone again, the caller tries once more.
         with contextlib.suppress(FileExistsError, FileNotFoundError):
+            # A new one may get the inode of one that was deleted.
+            _settled.pop(directory, None)
             os.mkdir(directory, 0o777)
-            changed.add(os.path.dirname(directory))
-    return changed
+            _settled.pop(directory, None)
+
+
+def settle(directories: Iterable[str]) -> None:
+    """Make these directories durable, and all above them, whoever has made them."""
+    pending: dict[str, tuple[int, int]] = {}
+    for lowest in directories:
+        directory, device = lowest, -1
+        while directory not in pending:
+            try:
+                found = os.stat(directory)
+            except FileNotFoundError:
+                break  # deleted meanwhile, with what it was to hold
+            mark = found.st_dev, found.st_ino
+            if device not in (-1, found.st_dev) or _settled.get(directory) == mark:
+                break
+            device = found.st_dev
+            pending[directory] = mark
+            directory = os.path.dirname(directory)
+    if not pending:
+        return
+    for parent in dict.fromkeys(map(os.path.dirname, pending)):
+        with contextlib.suppress(PermissionError):  # above the root, where nothing of ours is made
+            sync_directories([parent])
+    if len(_settled) > _MAX_SETTLED:
+        _settled.clear()
+    _settled.update(pending)
 
 
 def sync_directories(paths: Iterable[str]) -> None:
@@ -138,8 +182,6 @@ class _Placing:
     """
 
     def __init__(self, stages: Sequence[Objects]) -> None:
-        self.changed: set[str] = set()
-        """Directories that got a directory."""
         self._descriptors: list[int] = []
         self._stages: list[list[tuple[str, str]]] = []
         """For each stage: the temporary name, empty for what is there already, and the path."""
@@ -157,9 +199,8 @@ class _Placing:
             self._descriptors.append(descriptor)
             return ""
         temporary = _temporary(path)
-        descriptor, changed = create(temporary)
+        descriptor = create(temporary)
         self._descriptors.append(descriptor)
-        self.changed |= changed
         try:
             _write(descriptor, data)
         except OSError:
@@ -167,10 +208,11 @@ class _Placing:
             raise
         return temporary
 
-    def sync(self) -> None:
+    def sync(self, *folders: str) -> None:
+        """Of `folders` too there will be need."""
         for descriptor in self._descriptors:
             os.fsync(descriptor)
-        sync_directories(self.changed)
+        settle(dict.fromkeys([*folders, *(os.path.dirname(path) for stage in self._stages for _, path in stage)]))
 
     def appear(self) -> None:
         while self._stages:
@@ -196,13 +238,14 @@ class _Placing:
 
 
 def _put_once(path: str, data: bytes, *, durable: bool) -> None:
-    temporary = _temporary(path)
-    descriptor, changed = create(temporary)
+    temporary, folder = _temporary(path), os.path.dirname(path)
+    descriptor = create(temporary)
     try:
         try:
             _write(descriptor, data)
             if durable:
                 os.fsync(descriptor)
+                settle([folder])
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
@@ -211,7 +254,7 @@ def _put_once(path: str, data: bytes, *, durable: bool) -> None:
             os.unlink(temporary)
         raise
     if durable:
-        sync_directories([os.path.dirname(path), *changed])
+        sync_directories([folder])
 
 
 def _temporary(path: str) -> str:
@@ -250,3 +293,4 @@ def _delete_directory(path: str) -> None:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(entry.path)
         os.rmdir(path)
+        _settled.pop(path, None)

@@ -12,6 +12,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import struct
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -48,6 +50,12 @@ LINK_BYTES = 4096
 
 HOLD_SECONDS = 0.005
 """How often somebody who waits for a directory looks again: waiting in a thread could not be cancelled."""
+
+PATIENCE_SECONDS = 0.5
+"""Who has waited so long to hold a directory alone makes those stand back who come to share it."""
+
+YIELD_SECONDS = 10.0
+"""For so long they do."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _MAX_VECTORS = 512
@@ -126,11 +134,12 @@ class FilesystemStorage:
             else:
                 changes.put(path, data, durable=durable)
 
-    async def put_all(self, *stages: Objects) -> None:
+    async def put_all(self, *stages: Objects, upon: Sequence[str] = ()) -> None:
         placed = [[(self._path(key), data) for key, data in objects.items()] for objects in stages]
-        with _StorageErrors(next((key for objects in stages for key in objects), "/")):
+        there = [self._path(key) for key in upon]
+        with _StorageErrors(next((key for keys in (upon, *stages) for key in keys), "/")):
             # Whoever holds a directory around this lets go of it only when nothing changes any more.
-            await _to_the_end(self._threads, lambda: changes.put_all(placed))
+            await _to_the_end(self._threads, lambda: changes.put_all(placed, there))
 
     async def open(self, key: str, offset: int = 0) -> FileReader:
         if offset < 0:
@@ -210,10 +219,15 @@ class FilesystemStorage:
             except FileNotFoundError:
                 descriptor = await self._in_thread(_make_and_open, path)
         try:
+            since = time.monotonic()
             while True:
-                with _StorageErrors(key), contextlib.suppress(BlockingIOError):
-                    fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-                    break
+                waited = time.monotonic() - since
+                with _StorageErrors(key):
+                    yields = shared and waited < YIELD_SECONDS and _somebody_waits(descriptor)
+                    if not yields and _lock(descriptor, shared=shared):
+                        break
+                if not shared and waited > PATIENCE_SECONDS:
+                    _say_that_we_wait(descriptor)
                 await asyncio.sleep(HOLD_SECONDS)
             yield
         finally:
@@ -392,13 +406,41 @@ async def _to_the_end(threads: ThreadPoolExecutor, call: Callable[[], None]) -> 
         raise
 
 
+def _lock(descriptor: int, *, shared: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _say_that_we_wait(descriptor: int) -> None:
+    """By a lock beside the lock proper; for fairness alone, so that a file system may be without."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _beside(fcntl.F_RDLCK))
+
+
+def _somebody_waits(descriptor: int) -> bool:
+    try:
+        found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _beside(fcntl.F_WRLCK))
+    except OSError:
+        return False
+    return bool(struct.unpack_from("h", found)[0] != fcntl.F_UNLCK)
+
+
+def _beside(kind: int) -> bytes:
+    """`struct flock`, of a whole file."""
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, 0, 0, 0)
+
+
 def _is_directory(status: os.stat_result) -> bool:
     return status.st_mode & 0o170000 == 0o040000
 
 
 def _make_and_open(path: str) -> int:
     for attempt in range(changes.ATTEMPTS):
-        changes.sync_directories(changes.make_directories(path))
+        changes.make_directories(path)
+        changes.settle([path])
         try:
             return os.open(path, _DIRECTORY)
         except FileNotFoundError:
@@ -418,7 +460,7 @@ def _read(descriptor: int, size: int) -> bytes:
 def _open_exclusively(path: str, key: str) -> int:
     """Raises `BusyError` while another writer, in this process or another, has the file open."""
     for _ in range(changes.ATTEMPTS):
-        descriptor, _ = changes.create(path)
+        descriptor = changes.create(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Between open and lock the last writer may have moved the file away: then this is not ours.

@@ -30,7 +30,7 @@ from lading.registry.ports import (
     check_key,
 )
 from lading.storage.frostfs.chain import LARGEST_PART, Chain, members_of
-from lading.storage.frostfs.locks import Locks
+from lading.storage.frostfs.locks import Lock, Locks
 from lading.storage.frostfs.messages import DRIVER, FILE_PATH, ROOT, UPLOAD, Info, StatusError, equals, starts_with
 from lading.storage.frostfs.objects import Objects, Piece, at_once, new_order, to_the_end
 from lading.storage.frostfs.peer import Address
@@ -122,10 +122,14 @@ class FrostfsStorage:
         replaced = await self.under(key)
         await self._put(key, data, replaced)
 
-    async def put_all(self, *stages: ports.Objects) -> None:
-        for objects in stages:
+    async def put_all(self, *stages: ports.Objects, upon: Sequence[str] = ()) -> None:
+        for objects in (*stages, upon):
             for key in objects:
                 check_key(DRIVER, key)
+        there = await at_once([functools.partial(self.under, key) for key in upon])
+        for key, found in zip(upon, there, strict=True):
+            if not found:
+                raise PathNotFoundError(DRIVER, key)
         for objects in stages:
             await at_once([functools.partial(self._put_other, *each) for each in objects.items()])
 
@@ -255,15 +259,22 @@ class FrostfsStorage:
     @contextlib.asynccontextmanager
     async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:
         check_key(DRIVER, key)
-        while True:
-            with contextlib.suppress(BusyError):
-                lock = self._locks.take(f"directory {key}", shared=shared)
-                break
-            await asyncio.sleep(HOLD_SECONDS)
+        # Who waits to be alone keeps those away who come later.
+        gate = await self._taken(f"gate {key}", shared=shared)
+        try:
+            lock = await self._taken(f"directory {key}", shared=shared)
+        finally:
+            gate.release()
         try:
             yield
         finally:
             lock.release()
+
+    async def _taken(self, name: str, *, shared: bool) -> Lock:
+        while True:
+            with contextlib.suppress(BusyError):
+                return self._locks.take(name, shared=shared)
+            await asyncio.sleep(HOLD_SECONDS)
 
     async def redirect(self, key: str, method: str) -> str | None:  # noqa: ARG002
         check_key(DRIVER, key)

@@ -98,6 +98,17 @@ async def case_put_all_needs_keys(t: Trial) -> None:
     await t.assert_missing(t.key("first"))
 
 
+async def case_put_all_upon_others(t: Trial) -> None:
+    there, link = t.key("there"), t.key("link")
+    with t.refused(PathNotFoundError, key=there):
+        await t.storage.put_all({link: b"digest"}, upon=[there])
+    await t.assert_missing(link)
+    await t.peer.put(there, b"content")
+    await t.storage.put_all({link: b"digest"}, upon=[there])
+    equal(await t.peer.get(link), b"digest", "what was put")
+    equal(await t.peer.get(there), b"content", "what it is put upon")
+
+
 async def case_put_all_in_order(t: Trial) -> None:
     """At no moment is one there without those before it."""
     for turn in range(20):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 from lading.registry.ports import InvalidPathError, PathNotFoundError, Steps
 from lading.testing.storage.trial import Trial, equal, noise
@@ -247,6 +248,38 @@ async def case_delete_only_what_is_below(t: Trial) -> None:
     for each in names:
         if each[0] not in {"f", "d"}:
             equal(await t.storage.get(t.key(*each)), b"content", t.key(*each))
+
+
+async def case_hold_alone(t: Trial) -> None:
+    """Whoever waits to hold a directory alone gets it, though others share it without a pause."""
+    key, alone = t.key("held"), asyncio.Event()
+    holding = t.peer.hold(key, shared=True)
+    await holding.__aenter__()
+    waiting = asyncio.create_task(_have_alone(t, key, alone))
+    for _ in range(100):
+        following = t.peer.hold(key, shared=True)
+        entering = asyncio.create_task(_enter(following))
+        await asyncio.wait([entering], timeout=1.0)
+        await asyncio.wait([waiting], timeout=0.02)
+        assert not alone.is_set(), "had alone while it was shared"
+        await holding.__aexit__(None, None, None)
+        await entering
+        holding = following
+        if alone.is_set():
+            break
+    in_between = alone.is_set()
+    await holding.__aexit__(None, None, None)
+    await waiting
+    assert in_between, "those who share it keep it for themselves"
+
+
+async def _enter(holding: AbstractAsyncContextManager[None]) -> None:
+    await holding.__aenter__()
+
+
+async def _have_alone(t: Trial, key: str, alone: asyncio.Event) -> None:
+    async with t.storage.hold(key, shared=False):
+        alone.set()
 
 
 async def _names(t: Trial, key: str, *, after: str = "", limit: int | None = None) -> Sequence[str]:
