@@ -207,7 +207,8 @@ async def test_sessions_are_made_anew(cluster: Cluster) -> None:
     for number, happens in enumerate(
         [lambda: None, node.forget_sessions, lambda: setattr(cluster.store, "epoch", 30)]
     ):
-        await storage.put("/a", b"content")
+        for name in range(20):
+            await storage.put(f"/a/{name}", b"content")
         happens()
         await storage.delete("/a")
         assert node.requests["Create"] == number + 1

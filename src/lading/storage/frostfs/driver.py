@@ -13,7 +13,6 @@ import functools
 import hashlib
 import heapq
 import uuid
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -40,6 +39,8 @@ from lading.storage.frostfs.signing import Key
 from lading.storage.frostfs.writer import FrostfsWriter
 
 T = TypeVar("T")
+
+Answers = list[Sequence[str]]
 
 HOLD_SECONDS = 0.005
 """How often somebody who waits for a directory looks again."""
@@ -93,6 +94,8 @@ class FrostfsStorage:
             return Stat(size, here[0].modified, is_directory=False)
         below = await self.objects.search(ROOT, starts_with(FILE_PATH, f"{key}/"), most=DATED)
         dated = await self.objects.heads(below[:DATED])
+        if below and not dated:
+            dated = await self.objects.find(ROOT, starts_with(FILE_PATH, f"{key}/"))
         if not dated:
             raise PathNotFoundError(DRIVER, key)
         return Stat(0, max(info.modified for info in dated), is_directory=True)
@@ -162,7 +165,7 @@ class FrostfsStorage:
             if append and here and here[0].upload:
                 chain, complete = await self._chain(here[0])
                 if not complete:
-                    return self._writing(FrostfsWriter(self, key, lock, here[0], chain), chain)
+                    return self._writing(key, lock, here[0], chain)
             elif append and here and here[0].size:
                 raise StorageError(DRIVER, f"cannot append to what is complete: {key}")
             split_id = uuid.uuid4()
@@ -170,14 +173,14 @@ class FrostfsStorage:
             record = await self.objects.put(Piece(b""), attributes)
             await self._remove(here)
             chain = Chain(self.objects, split_id.bytes)
-            return self._writing(FrostfsWriter(self, key, lock, record, chain), chain)
+            return self._writing(key, lock, record, chain)
         except BaseException:
             lock.release()
             raise
 
-    def _writing(self, writer: FrostfsWriter, chain: Chain) -> FrostfsWriter:
+    def _writing(self, key: str, lock: Lock, record: Info, chain: Chain) -> FrostfsWriter:
         self._written[chain.split_id] = chain
-        return writer
+        return FrostfsWriter(self, key, lock, record, chain)
 
     def written(self, chain: Chain) -> None:
         """Its writer has come to its end."""
@@ -243,7 +246,7 @@ class FrostfsStorage:
         try:
             keys = next(steps)
             while True:
-                answers: deque[Sequence[str]] = deque()
+                answers: Answers = []
                 for key in keys:
                     check_key(DRIVER, key)
                     if not known or not f"{key}/".startswith(f"{known}/"):
@@ -251,7 +254,7 @@ class FrostfsStorage:
                             break
                         known, paths = key, await self._paths(key)
                     answers.append(sorted(_names(paths, key)))
-                keys = steps.send([*answers])
+                keys = steps.send(answers)
         except StopIteration as end:
             result: T = end.value
             return result

@@ -11,7 +11,16 @@ import grpc.aio
 
 from lading.registry.ports import StorageError
 from lading.storage.frostfs.encoding import EncodingError, Message, Nested, encode
-from lading.storage.frostfs.messages import DRIVER, Author, StatusError, identifier, lifetime_token, meta
+from lading.storage.frostfs.messages import (
+    DRIVER,
+    TOKEN_EXPIRED,
+    TOKEN_NOT_FOUND,
+    Author,
+    StatusError,
+    identifier,
+    lifetime_token,
+    meta,
+)
 from lading.storage.frostfs.signing import SignatureError, check_answer
 
 T = TypeVar("T")
@@ -68,6 +77,7 @@ class Peer:
         self._prefix = ""
         self._channel: grpc.aio.Channel | None = None
         self._token: tuple[int, Nested] | None = None
+        self._granting = asyncio.Lock()
 
     async def connect(self, seconds: float) -> Message:
         """Say what the node is called, once it answers: its `NetworkInfo`."""
@@ -143,23 +153,27 @@ class Peer:
 
     async def in_session(self, epochs: int, ask: Callable[[Nested], Awaitable[T]]) -> T:
         """Call `ask` with a token to delete. Where the node has forgotten the session, it is made anew once."""
+        token = await self._session(epochs)
         try:
-            return await ask(await self._session(epochs))
+            return await ask(token)
         except StatusError as error:
-            if error.code not in (4096, 4097):
+            if error.code not in (TOKEN_NOT_FOUND, TOKEN_EXPIRED):
                 raise
-        self._token = None
+        if self._token is not None and self._token[1] is token:
+            self._token = None
         return await ask(await self._session(epochs))
 
     async def _session(self, epochs: int) -> Nested:
-        if self._token is None or self._token[0] <= self.epoch:
-            expires = self.epoch + epochs
-            owner = self._author.owner
-            body = encode((1, identifier(owner)), (2, expires))
-            made = await self.call("session.SessionService/Create", body)
-            token = lifetime_token(self._author.key, owner, made, self._author.container, expires, DELETE)
-            self._token = expires, token
-        return self._token[1]
+        async with self._granting:
+            if self._token is None or self._token[0] <= self.epoch:
+                expires = self.epoch + epochs
+                owner = self._author.owner
+                made = await self.call(
+                    "session.SessionService/Create", encode((1, identifier(owner)), (2, expires))
+                )
+                token = lifetime_token(self._author.key, owner, made, self._author.container, expires, DELETE)
+                self._token = expires, token
+            return self._token[1]
 
     async def close(self) -> None:
         if self._channel is not None:

@@ -69,7 +69,12 @@ class FrostfsWriter:
 
     async def _check_there(self, *, missing_ok: bool = False) -> None:
         """What was deleted meanwhile takes along what was written since. Raises `PathNotFoundError`."""
+        objects = self._storage.objects
         if self._record.id in [info.id for info in await self._storage.under(self._key)]:
+            return
+        # A node that was asked for the first time may not have come to index it.
+        objects.forget(self._record.id)
+        if await objects.head(self._record.id) is not None:
             return
         await self._chain.discard()
         if not missing_ok:
