@@ -20,6 +20,7 @@ from lading.config.load import PARAMETERS, parse
 from lading.config.models.configuration import Configuration
 from lading.config.models.section import Option, Section, Segment, bare, options_of
 from lading.config.options import CONTROLLERS, DRIVERS, SECRETS
+from lading.config.problems import dotted
 from lading.config.scalars import format_duration
 from lading.config.schema import STORAGE_SECTIONS
 from lading.config.supported import NOT_YET, unsupported
@@ -383,7 +384,8 @@ def _refusal(path: str, value: Any) -> str:
         hook.setdefault("levels", ["error"])
         hook["options"] = {"from": "x", "to": ["x"]} | given | {"smtp": smtp}
     # JSON is YAML. What is said of a key by its name alone is not of interest: only that the start stops.
-    lines = unsupported(parse(json.dumps(document), path, {}).configuration)
+    refused = unsupported(parse(json.dumps(document), path, {}).configuration)
+    lines = [f"{dotted(at)}: {what}" for at, what in refused]
     what = lines[0].partition(": ")[2] if lines else ""
     return what.removeprefix(f"{NOT_YET}: ").partition(" (this version")[0]
 

@@ -131,6 +131,8 @@ def _workers(
     configuration: Configuration,
     at_end: list[Callable[[], None]],
 ) -> dict[str, Role]:
+    if where.tls is not None and where.tls.acme is not None:
+        prepare(where.tls.acme)
     roles = builtin.workers(load, where, count, reload, proxies(configuration))
     return {
         name: Role(functools.partial(_work, role.work, at_end), role.listening) for name, role in roles.items()
@@ -311,7 +313,7 @@ def listener(configuration: Configuration, passed: Activation = NOT_PASSED) -> L
 
 
 def acme(configuration: Configuration) -> Acme | None:
-    """None without Let's Encrypt. Raises `BuildError`, `ServerError`."""
+    """None without Let's Encrypt. Raises `BuildError`."""
     section = configuration.http.tls.letsencrypt
     if not section.cachefile:
         return None
@@ -321,9 +323,7 @@ def acme(configuration: Configuration) -> Acme | None:
     for host in hosts:
         if len(host) > 253 or not all(map(_HOST_LABEL.fullmatch, host.split("."))):
             raise BuildError(f"http.tls.letsencrypt.hosts: {host!r} is not the name of a host (in ASCII, xn--…)")
-    made = Acme(section.cachefile, hosts, section.email, section.directoryurl or LETS_ENCRYPT)
-    prepare(made)
-    return made
+    return Acme(section.cachefile, hosts, section.email, section.directoryurl or LETS_ENCRYPT)
 
 
 def debug_listener(configuration: Configuration, passed: Activation = NOT_PASSED) -> Listener | None:

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from lading import __version__, build
 from lading.commands import auth
+from lading.compose.check import check, servable
 from lading.compose.error import BuildError
 from lading.config import activation, editor, show
 from lading.config.activation import ActivationError
-from lading.config.check import check, require_servable
 from lading.config.load import BUILT_IN, load
 from lading.config.problems import ConfigurationError, printable
 from lading.server import processes
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 
 FILE = "configuration file; else the one REGISTRY_CONFIGURATION_PATH names; else a default for trying out"
+SERVED_ALONE = ("log", "http", "access", "tokenservice")
+"""The sections that count for a token service without a registry."""
 STRICT = "refuse whatever would be warned about, such as unknown keys and variables"
 
 
@@ -117,10 +119,10 @@ def _schema(_: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    loaded, passed = load(options.config), activation.take()
+    passed = activation.take()
+    loaded = servable(options.config, strict=options.strict, addressed=passed.http is not None)
     configuration = loaded.configuration
     trial = loaded.source.startswith(BUILT_IN)
-    require_servable(loaded, strict=options.strict, addressed=passed.http is not None)
     build.configure_log(configuration)
     for warning in loaded.warnings:
         log.warning("%s", warning)
@@ -146,10 +148,10 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _serve_tokens(options: argparse.Namespace) -> int:
-    loaded, passed = load(options.config), activation.take()
-    configuration = loaded.configuration
+    passed = activation.take()
     addressed = passed.http is not None
-    require_servable(loaded, "log", "http", strict=options.strict, addressed=addressed)
+    loaded = servable(options.config, *SERVED_ALONE, strict=options.strict, addressed=addressed)
+    configuration = loaded.configuration
     build.configure_log(configuration)
     for warning in loaded.warnings:
         log.warning("%s", warning)

@@ -8,7 +8,9 @@ import pytest
 
 from lading.config.load import Loaded, parse
 from lading.config.models.configuration import Configuration
-from lading.config.problems import ConfigurationError
+from lading.config.problems import ConfigurationError, report
+from lading.config.supported import unsupported
+from lading.config.yaml import locate
 
 SOURCE = "config.yml"
 
@@ -29,6 +31,11 @@ def without_columns(lines: list[str]) -> list[str]:
 
 def warnings(body: str = "storage: inmemory", environ: dict[str, str] | None = None) -> list[str]:
     return without_columns(loaded(body, environ).warnings)
+
+
+def refusals(result: Loaded) -> list[str]:
+    """Why this version cannot serve it."""
+    return [report(locate(result.root, path), path, what) for path, what in unsupported(result.configuration)]
 
 
 def attempt(text: str | bytes, environ: dict[str, str] | None = None) -> Loaded | ConfigurationError:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 
 import pytest
 
+from lading import __version__
 from lading.cli import main
 
 GOOD = "version: 0.1\nstorage: inmemory\nhttp: {addr: ':1'}\n"
@@ -121,9 +124,51 @@ def test_schema(capsys):
     assert "storage" in json.loads(capsys.readouterr().out)["properties"]
 
 
-@pytest.mark.parametrize("arguments", [["config"], ["config", "sow"], ["config", "schema", "x"], []])
+@pytest.mark.parametrize("arguments", [["config"], ["config", "sow"], ["config", "schema", "x"], ["help", "x"]])
 def test_misuse(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("usage: lading")
+
+
+def test_everything_at_once(write, capsys, tmp_path):
+    """What cannot be read, what is not honoured, what is missing, and files that are of no use."""
+    (tmp_path / "empty.pem").touch()
+    name = write(
+        "version: 0.1\nstorage: {filesystem: {maxthreads: many}}\nlog: {level: loud, formatter: xml}\n"
+        "auth: {token: {service: s}}\nproxy: {remoteurl: https://a}\n"
+        f"http: {{addr: ':1', tls: {{certificate: {tmp_path}/empty.pem, key: /nowhere}}}}\n"
+    )
+    for arguments in (["config", "check", name], ["serve", name]):
+        assert main(arguments) == 1
+        out, err = capsys.readouterr()
+        lines = [line.strip().removeprefix("error: ") for line in (out or err).splitlines() if "c.yml:" in line]
+        keys = [line.split(": ")[1] for line in lines if line.startswith("c.yml:")]
+        assert sorted(keys) == [
+            "auth.token",
+            "auth.token.issuer",
+            "auth.token.realm",
+            "http.tls.key",
+            "log.formatter",
+            "log.level",
+            "proxy.remoteurl",
+            "storage.filesystem.maxthreads",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("called", "arguments", "printed"),
+    [
+        ("/usr/bin/registry", ["--version"], f"registry lading {__version__}\n"),
+        ("lading", ["-v"], f"lading {__version__}\n"),
+        ("lading", ["help"], "usage: lading [-h]"),
+        ("registry", [], "usage: registry [-h]"),
+        ("lading", ["help", "serve"], "usage: lading serve [-h]"),
+    ],
+)
+def test_help_and_version(called, arguments, printed, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [called])
+    with contextlib.suppress(SystemExit):
+        assert main(arguments) == 0
+    assert capsys.readouterr().out.startswith(printed)

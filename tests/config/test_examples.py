@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lading.config.check import Verdict, check
+from lading.compose.check import Verdict, check
 from lading.config.load import load
 from lading.config.models.configuration import Configuration
 

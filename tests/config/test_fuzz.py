@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.config.reading import attempt
+from tests.config.reading import attempt, refusals
 from tests.wire.fuzzing import thorough
 
 from lading.config.kinds import Kind, ListOf, MapOf, Struct
@@ -16,7 +16,6 @@ from lading.config.load import Loaded
 from lading.config.problems import ConfigurationError
 from lading.config.schema import ROOT
 from lading.config.show import as_json, as_yaml
-from lading.config.supported import unsupported
 
 _PLAIN: list[Any] = [None, True, False, 0, -1, 7, 2**63, 2**64, 1.5, float("inf"), float("nan")]
 _WORDS = r"""
@@ -82,7 +81,7 @@ def lines_of(result: Loaded | ConfigurationError) -> list[str]:
         return [*result.problems, *result.warnings, *str(result).splitlines()]
     assert as_yaml(result).encode("utf-8")
     assert as_json(result).encode("utf-8")
-    return [*result.warnings, *unsupported(result.configuration, root=result.root)]
+    return [*result.warnings, *refusals(result)]
 
 
 def check(lines: list[str]) -> None:

@@ -126,7 +126,7 @@ def test_decision_records_are_numbered_without_gaps() -> None:
 def test_yaml_is_a_configuration_that_starts(where: str, text: str) -> None:
     loaded = parse(text, where, {})
     assert loaded.warnings == []
-    assert unsupported(loaded.configuration) == []
+    assert list(unsupported(loaded.configuration)) == []
 
 
 def test_default_is_shown_as_it_is_built_in() -> None:

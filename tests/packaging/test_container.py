@@ -135,7 +135,7 @@ def test_it_is_laid_out_as_the_original(buildah: Buildah, image: str) -> None:
     assert config["Entrypoint"] == ["/entrypoint.sh"]
     container = buildah("from", image)
     said = buildah("run", "--isolation=chroot", container, "--", "/entrypoint.sh", "--version")
-    assert said.startswith("lading ")
+    assert said.startswith("registry lading ")
     buildah("rm", container)
 
 

@@ -21,7 +21,7 @@ PACKAGING = Path(__file__).parents[2] / "packaging"
 def test_configurations_are_served_without_a_word(config: Path) -> None:
     loaded = parse(config.read_bytes(), str(config), {})
     assert not loaded.warnings
-    assert not unsupported(loaded.configuration)
+    assert not list(unsupported(loaded.configuration))
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

@@ -184,7 +184,7 @@ def configured(cache: Path, more: str) -> Listener:
     section = f"{{cachefile: {cache}, {more}}}"
     text = f"version: 0.1\nstorage: inmemory\nhttp: {{addr: ':1', tls: {{letsencrypt: {section}}}}}"
     loaded = parse(text, "config.yml", {})
-    assert unsupported(loaded.configuration) == []
+    assert list(unsupported(loaded.configuration)) == []
     return build.listener(loaded.configuration)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping
 
 from lading.api.service import Page
@@ -13,7 +14,7 @@ from lading.auth.keyring import Keyring, Source, UrlSource
 from lading.auth.keys import parse_bundle, parse_jwks
 from lading.auth.silly import SillyAuthorizer
 from lading.auth.token import Expectations, TokenAuthorizer
-from lading.auth.watched import reload_all
+from lading.auth.watched import Watched, reload_all
 from lading.compose import tokens
 from lading.compose.accounts import accounts, made, source
 from lading.compose.error import BuildError
@@ -56,6 +57,15 @@ def problems(configuration: Configuration) -> list[str]:
         except BuildError as error:
             found.append(str(error))
     return found
+
+
+def check_files(configuration: Configuration) -> None:
+    """Read what is there; nothing is made. Raises `BuildError`."""
+    kind, path = configuration.auth.type, configuration.auth.parameters.get("path")
+    if kind == "token" and _key_paths(configuration):
+        authorizer(configuration)
+    elif kind == "htpasswd" and isinstance(path, str) and os.path.lexists(path):
+        made("auth.htpasswd.path", lambda: Watched(path, htpasswd.parse))
 
 
 def authorizer(configuration: Configuration) -> Authorizer | None:

@@ -37,42 +37,66 @@ class Loaded:
     source: str
     root: MapNode = field(compare=False, repr=False)
     """What was read, overrides applied: for the places of values."""
+    wrong: list[Problem] = field(default_factory=list)
+    """What cannot be read; the configuration has defaults there."""
+    overridden: list[str] = field(default_factory=list)
+    """Lines: what is wrong with variables, and with the form of the file."""
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that is wrong, one line each."""
+        # A storage section that was left out has had its problem told already.
+        told = [(path, what) for path, what in self.wrong if path != ("storage",)]
+        return self.overridden + [report(locate(self.root, path), path, what) for path, what in told]
+
+    def sound(self) -> Loaded:
+        """Itself. Raises `ConfigurationError` if anything is wrong."""
+        if self.problems:
+            raise ConfigurationError(self.source, self.problems, self.warnings)
+        return self
 
 
 def load(path: str | None, environ: Mapping[str, str] | None = None) -> Loaded:
+    """As `read`, where nothing is wrong. Raises `ConfigurationError`, also for what cannot be read."""
+    return read(path, environ).sound()
+
+
+def read(path: str | None, environ: Mapping[str, str] | None = None) -> Loaded:
     """Read `path`, else what `REGISTRY_CONFIGURATION_PATH` names, else the built-in default.
 
-    Without `environ` the process's environment is read. Raises `ConfigurationError`.
+    Without `environ` the process's environment is read. Raises `ConfigurationError` if nothing can be read.
     """
     environ = os.environ if environ is None else environ
     chosen = path or environ.get(PATH_VARIABLE)
     if not chosen:
         default = resources.files("lading.config").joinpath(BUILT_IN).read_bytes()
-        return parse(default, f"{BUILT_IN} (built in)", environ)
+        return _read(default, f"{BUILT_IN} (built in)", environ)
     try:
         with open(chosen, "rb") as file:
             text = file.read()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         raise ConfigurationError(chosen, [report(Place(chosen), (), f"cannot be read: {reason}")]) from None
-    return parse(text, chosen, environ)
+    return _read(text, chosen, environ)
 
 
 def parse(text: str | bytes, source: str, environ: Mapping[str, str]) -> Loaded:
     """As `load`, for a text at hand; `source` is what problems call it. Raises `ConfigurationError`."""
+    return _read(text, source, environ).sound()
+
+
+def _read(text: str | bytes, source: str, environ: Mapping[str, str]) -> Loaded:
     root = _document(text, source)
     overrides = environment.apply(root, ROOT, environ, PREFIX)
     arranged = arrange(root)
-    problems = overrides.problems + arranged.problems
+    overridden = overrides.problems + arranged.problems
     wrong: list[Problem] = []
     configuration = Configuration.read(arranged.fields, wrong)
-    # A storage section that was left out has had its problem told already.
-    wrong = [problem for problem in wrong if problem[0] != ("storage",)] + _check_parameters(root)
-    problems += [report(locate(root, path), path, what) for path, what in wrong]
+    wrong += _check_parameters(root)
     warnings = overrides.warnings + unknown_keys(root, ROOT)
-    if problems:
-        raise ConfigurationError(source, problems, warnings)
-    return Loaded(configuration, warnings + remarks(configuration, root), source, root)
+    if not (overridden or wrong):
+        warnings += remarks(configuration, root)
+    return Loaded(configuration, warnings, source, root, wrong, overridden)
 
 
 def _document(text: str | bytes, source: str) -> MapNode:

@@ -6,15 +6,13 @@ A row goes when its feature comes.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from lading.config.models.configuration import Configuration
 from lading.config.models.http import split_address
 from lading.config.models.log import Hook
-from lading.config.problems import Path, Place, printable, report
-from lading.config.yaml import MapNode, locate
+from lading.config.problems import Path
 
 NOT_YET = "not supported by this version of Lading"
 
@@ -69,20 +67,11 @@ SETTINGS = (
 # fmt: on
 
 
-def unsupported(
-    configuration: Configuration, *sections: str, root: MapNode | None = None, addressed: bool = False
-) -> list[str]:
-    """Why this configuration cannot be served, one line each; of these top-level sections only, if given.
-
-    `root` is the tree it was read from; with it, lines begin with the place of their key. `addressed` if the
-    socket to listen on is there already.
-    """
-    refused = (
-        _refused(configuration)
-        if addressed
-        else itertools.chain(_refused(configuration), _unaddressed(configuration))
-    )
-    return [_line(path, what, root) for path, what in refused if not sections or path[0] in sections]
+def unsupported(configuration: Configuration, *, addressed: bool = False) -> Iterator[tuple[Path, str]]:
+    """Why this configuration cannot be served. `addressed` if the socket to listen on is there already."""
+    yield from _refused(configuration)
+    if not addressed:
+        yield from _unaddressed(configuration)
 
 
 def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
@@ -123,11 +112,6 @@ def _unaddressed(configuration: Configuration) -> Iterator[tuple[Path, str]]:
             ["http", "addr"],
             "is not set (the path of the unix socket)" if unix else "is not set (host:port, such as :5000)",
         )
-
-
-def _line(path: Path, what: str, root: MapNode | None) -> str:
-    place = Place("") if root is None else locate(root, path)
-    return printable(report(place, path, what))
 
 
 def _hook(hook: Hook) -> Iterator[tuple[Path, str]]:
