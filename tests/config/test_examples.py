@@ -17,7 +17,7 @@ REFUSED = {
     "cache": ["storage.cache.blobdescriptor", "redis.addrs", "proxy.remoteurl"],
     "dev": [],
     "example": [],
-    "frostfs": [],
+    "frostfs": ["storage.frostfs.wallet.path"],
     "htpasswd": [],
 }
 """The keys for which this version does not start. One goes when its feature comes."""

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lading.compose.error import BuildError
 from lading.config.models.configuration import Configuration
@@ -62,16 +62,32 @@ def _frostfs(configuration: Configuration) -> Storage:
         parameters.session_expiration_duration,
     )
     made: Storage = frostfs.FrostfsStorage(key, peers, parameters.container, parameters.rpc_endpoint, timing)
-    if not _CHECKED:
-        _CHECKED.append(os.getpid())
-        problem = _in_a_process(made.check)  # type: ignore[attr-defined]
-        if problem:
-            raise BuildError(f"storage.{problem}")
     return made
 
 
-_CHECKED: list[int] = []
-"""Which process asked the nodes, at its start; those that it forked need not ask again."""
+DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
+    "filesystem": _filesystem,
+    "inmemory": _memory,
+    "frostfs": _frostfs,
+}
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A storage whose nodes may not be there, or not want us."""
+
+    async def check(self) -> None:
+        """Raises `StorageError`."""
+        ...
+
+
+def ask(made: Storage) -> None:
+    """Find out, before anything is served, whether it can be. Raises `BuildError`."""
+    if not isinstance(made, Asking):
+        return
+    problem = _in_a_process(made.check)
+    if problem:
+        raise BuildError(f"storage.{problem}")
 
 
 def _in_a_process(check: Callable[[], Coroutine[Any, Any, None]]) -> str:
@@ -92,10 +108,3 @@ def _in_a_process(check: Callable[[], Coroutine[Any, Any, None]]) -> str:
         problem = said.read().decode()
     os.waitpid(pid, 0)
     return problem
-
-
-DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
-    "filesystem": _filesystem,
-    "inmemory": _memory,
-    "frostfs": _frostfs,
-}
