@@ -79,9 +79,8 @@ def processes(
     overseen = oversight.prepare(configuration, debug, workers)
     traces = oversight.traces()
     at_end: list[Callable[[], None]] = []
-    overseer = b"" if overseen is None else overseen.address
     reload = Reload()
-    load = functools.partial(application, configuration, secret, overseer, traces, at_end, reload)
+    load = functools.partial(application, configuration, secret, overseen, traces, at_end, reload)
     serving = _workers(load, where, workers, reload, configuration, at_end)
     purges = purging(configuration) if shared.traits.shared else None
     if purges is not None or overseen is not None:
@@ -152,19 +151,19 @@ def _work(work: Callable[[], int], at_end: list[Callable[[], None]]) -> int:
 def application(
     configuration: Configuration,
     secret: bytes,
-    overseer: bytes,
+    overseen: Oversight | None,
     traces: str,
     at_end: list[Callable[[], None]],
     reload: Reload,
 ) -> Serving:
     """Raises `BuildError`. `secret` signs the URLs of uploads and is the same in all processes.
 
-    `overseer` is where the housekeeping process is met, if it wants to know of this one; `traces` is the name of
-    an exporter, if there is one. `at_end` is given what is to be done when the server has ended, `reload` what is
-    to be read again on SIGHUP.
+    `overseen` tells where the housekeeping process is met, if it wants to know of this one; `traces` is the name
+    of an exporter, if there is one. `at_end` is given what is to be done when the server has ended, `reload`
+    what is to be read again on SIGHUP.
     """
     access_log = None if configuration.log.accesslog.disabled else AccessLog()
-    figures = oversight.figures(configuration)
+    figures = oversight.figures(configuration, overseen)
     watched = oversight.watched(storage(configuration), figures)
     tracing = oversight.tracing(traces)
     if tracing is not None:
@@ -178,8 +177,8 @@ def application(
 
         serving = replace(serving, authorizer=auth.authorizer(configuration), pages=auth.pages(configuration))
         reload.register("accounts and keys", auth.reload)
-    if overseer:
-        oversight.enlist(overseer, figures, functools.partial(_tell, serving.gate))
+    if overseen is not None:
+        oversight.enlist(overseen.address, figures, functools.partial(_tell, serving.gate))
     made = Application(serving, access_log, figures)
     return made if tracing is None else tracing.application(made)
 
@@ -207,7 +206,7 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
     """Run until SIGTERM."""
 
     async def run() -> None:
-        figures = oversight.figures(configuration)
+        figures = oversight.figures(configuration, overseen)
         watched = oversight.watched(storage(configuration), figures)
         chores: list[Chore] = []
         if purges is not None:

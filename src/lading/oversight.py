@@ -61,6 +61,8 @@ def prepare(configuration: Configuration, debug: Listener | None, workers: int) 
     checks = configuration.health
     checked = checks.storagedriver.enabled or checks.file or checks.http or checks.tcp
     hooks = mail_hooks(configuration)
+    if debug is None and configuration.http.debug.prometheus.enabled:
+        log.warning("http.debug.prometheus: has no effect without http.debug.addr")
     if debug is None and not checked and not hooks:
         return None
     listening = None
@@ -98,10 +100,9 @@ def _mail_line(configuration: Configuration, hooks: Sequence[mail.Hook]) -> sock
     return out
 
 
-def figures(configuration: Configuration) -> Figures | None:
+def figures(configuration: Configuration, oversight: Oversight | None) -> Figures | None:
     """What this process counts with, if there is a listener that shows it."""
-    debug = configuration.http.debug
-    if not debug.addr or not debug.prometheus.enabled:
+    if oversight is None or oversight.debug is None or not configuration.http.debug.prometheus.enabled:
         return None
     return Figures(tuple(endpoint.value for endpoint in Endpoint))
 

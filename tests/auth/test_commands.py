@@ -344,7 +344,7 @@ def test_a_hangup_reads_accounts_again(tmp_path: Path, caplog: pytest.LogCapture
     config = write(tmp_path, auth={"htpasswd": {"realm": "r", "path": file}})
     reload = Reload()
     with caplog.at_level(logging.INFO):
-        serving = build.application(load(str(config), {}).configuration, b"secret", b"", "", [], reload)
+        serving = build.application(load(str(config), {}).configuration, b"secret", None, "", [], reload)
         reload.run()
     assert caplog.messages == [f"{file}: read again"]
     del serving

@@ -91,3 +91,8 @@ def test_a_bare_name_stands_for_a_map():
 
 def test_it_is_json():
     assert json.loads(as_json()) == json.loads(json.dumps(schema()))
+
+
+@pytest.mark.parametrize("section", ["access", "tokenservice"])
+def test_own_sections_are_described(section):
+    assert schema()["properties"][section]["description"].startswith("Lading's own")

@@ -180,10 +180,6 @@ class TestWarnings:
                 "config.yml:2: http.host: has no effect without a scheme and a host: https://host",
             ),
             (
-                "http: {debug: {prometheus: {enabled: true}}}",
-                "config.yml:2: http.debug.prometheus: has no effect without http.debug.addr",
-            ),
-            (
                 "redis: {tls: {key: k}}",
                 "config.yml:2: redis.tls: certificate and key are needed both:"
                 " continuing without client certificate",

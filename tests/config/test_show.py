@@ -11,7 +11,7 @@ from tests.wire.fuzzing import thorough
 
 from lading.config.load import Loaded, load, parse
 from lading.config.models.section import options_of
-from lading.config.show import MASK, as_json, as_yaml, shown
+from lading.config.show import MASK, as_json, as_yaml, masked, shown
 from lading.config.texts import TEXTS
 
 
@@ -89,6 +89,12 @@ def test_secrets_are_masked(template):
     result = loaded(body)
     assert SECRET not in as_yaml(result) + as_json(result)
     assert MASK in as_yaml(result)
+
+
+def test_the_debug_variables_have_the_cache():
+    result = loaded("storage: {inmemory: {}, cache: {blobdescriptor: inmemory}}")
+    assert masked(result.configuration)["storage"]["cache"]["blobdescriptor"] == "inmemory"
+    assert "cache" not in masked(loaded("storage: inmemory").configuration)["storage"]
 
 
 def test_a_secret_from_a_file_is_masked_too(tmp_path):

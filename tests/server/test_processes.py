@@ -48,15 +48,19 @@ class Running:
 
 @contextmanager
 def lading(
-    folder: Path, http: dict[str, object], passed: tuple[socket.socket, ...] = (), workers: int = 2
+    folder: Path,
+    http: dict[str, object],
+    passed: tuple[socket.socket, ...] = (),
+    workers: int = 2,
+    names: str = "",
 ) -> Iterator[Running]:
-    """`passed` become descriptors 3 and up, as systemd passes them."""
+    """`passed` become descriptors 3 and up, as systemd passes them, and `names` is what it calls them."""
     config = folder / "config.yml"
     storage = {"filesystem": {"rootdirectory": str(folder / "data")}}
     document = {"version": "0.1", "storage": storage, "http": {"secret": "s", **http}}
     config.write_text(yaml.safe_dump(document))
     moves = "".join(f"exec {3 + number}<&{given.fileno()}; " for number, given in enumerate(passed))
-    exports = f"export LISTEN_PID=$$ LISTEN_FDS={len(passed)}; " if passed else ""
+    exports = f"export LISTEN_PID=$$ LISTEN_FDS={len(passed)} LISTEN_FDNAMES={names}; " if passed else ""
     command = ["bash", "-c", f"{moves}{exports}exec {LADING} serve {config} --workers {workers}"]
     process = subprocess.Popen(
         command,
@@ -112,6 +116,24 @@ def test_the_second_socket_is_the_debug_listener_s(tmp_path: Path) -> None:
         assert "200 OK" in ask(first.getsockname()[1]).text
         health = urllib.request.urlopen(f"http://127.0.0.1:{second.getsockname()[1]}/debug/health", timeout=20)
         assert health.read() == b"{}"
+
+
+@pytest.mark.slow
+def test_a_single_socket_for_the_debug_listener(tmp_path: Path) -> None:
+    port = free_port()
+    http: dict[str, object] = {"addr": f"127.0.0.1:{port}", "debug": {"prometheus": {"enabled": True}}}
+    with (
+        listening(socket.AF_INET, ("127.0.0.1", 0)) as passed,
+        lading(tmp_path, http, (passed,), 1, "debug") as running,
+    ):
+        running.said("listening on")
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=20).read() == b"{}"
+        debug = passed.getsockname()[1]
+        running.said(f"debug server listening 127.0.0.1:{debug}")
+        shown = urllib.request.urlopen(f"http://127.0.0.1:{debug}/metrics", timeout=20).read().decode()
+        [line] = [line for line in shown.splitlines() if 'code="200",handler="base"' in line]
+        assert line.endswith(" 1.0")
+        assert not any("has no effect" in line for line in running.lines)
 
 
 @pytest.mark.slow

@@ -17,6 +17,12 @@ from lading.config.texts import TEXTS
 
 Schema = dict[str, Any]
 
+ABOUT = {
+    "access": "Lading's own: who may pull, push and delete where.",
+    "tokenservice": "Lading's own: the service that issues tokens, in the registry or alone.",
+}
+"""Sections that no editor can know from Distribution."""
+
 DURATION = r"^[-+]?(0|([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$"
 
 _TEXT: Schema = {"type": ["string", "number", "boolean", "null"]}
@@ -82,6 +88,8 @@ def _section(model: type[Section], path: str) -> Schema:
 def _option(option: Option, prefix: str) -> Schema:
     path = prefix + option.key
     made = dict(_schema(option.annotation, option.marks, path))
+    if path in ABOUT:
+        made["description"] = ABOUT[path]
     if path in TEXTS:
         made["description"] = TEXTS[path]
         if TEXTS[path].startswith("Older key"):

@@ -51,8 +51,6 @@ def _http(configuration: Configuration) -> list[Remark]:
         found.append((("http", "tls", "ciphersuites"), what))
     if http.host and not ("://" in http.host and urlsplit(http.host).netloc):
         found.append((("http", "host"), "has no effect without a scheme and a host: https://host"))
-    if http.debug.prometheus.enabled and not http.debug.addr:
-        found.append((("http", "debug", "prometheus"), "has no effect without http.debug.addr"))
     return found
 
 
