@@ -21,7 +21,7 @@ from lading.api.service import Gate, Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
 from lading.compose.error import BuildError
-from lading.compose.storage import storage
+from lading.compose.storage import ask, storage
 from lading.config import variables
 from lading.config.activation import NOT_PASSED, Activation
 from lading.config.models.configuration import Configuration
@@ -65,6 +65,7 @@ def processes(
     Raises `BuildError`, `ServerError`.
     """
     shared = storage(configuration)
+    ask(shared)
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if shared.traits.shared else 1
     if not shared.traits.shared and workers > 1:

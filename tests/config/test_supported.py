@@ -105,8 +105,9 @@ def test_what_is_not(body, line):
     ("storage", "line"),
     [
         (
-            "s3: {bucket: b}",
-            "storage: StorageDriver not registered: s3 (this version of Lading has: filesystem, inmemory, azure, gcs)",
+            "swift: {container: c}",
+            "storage: StorageDriver not registered: swift"
+            " (this version of Lading has: filesystem, inmemory, s3, s3aws, azure, gcs, frostfs)",
         ),
         (
             "inmemory: ~, cache: {blobdescriptor: redis}",

@@ -11,9 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from tests.frostfs.cluster import Cluster
 from tests.servers.certificate import certificate
 from tests.servers.peers import executable
 from tests.servers.process import Registry, StartRegistry
+from tests.servers.serving import FOUR_WORKERS
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
 
@@ -49,7 +51,7 @@ class Results:
     explanations: str
 
 
-def run_program(registry: Registry, version: str, folder: Path) -> Results:
+def run_program(registry: Registry, version: str, folder: Path, seconds: float = 100) -> Results:
     settings = {"OCI_REGISTRY": registry.host, "OCI_TLS": "disabled", "OCI_VERSION": version}
     if registry.serving.tls:
         settings |= {"OCI_TLS": "enabled", "SSL_CERT_FILE": str(certificate().file)}
@@ -63,7 +65,7 @@ def run_program(registry: Registry, version: str, folder: Path) -> Results:
         env=settings,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=seconds,
         check=False,
     )
     junit = ElementTree.parse(folder / "junit.xml").getroot()
@@ -96,3 +98,20 @@ def test_everything_passes(
     assert {name: status for name, status in results.apis.items() if status != "Pass"} == {}
     assert {name for name, status in results.data.items() if status != "Pass"} == DISABLED
     assert all(results.data[name] == "Disabled" for name in DISABLED)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("serving", [FOUR_WORKERS], ids=["frostfs"])
+def test_everything_passes_on_frostfs(start_lading: StartRegistry, tmp_path: Path) -> None:
+    """On a stand-in for its nodes."""
+    cluster = Cluster(nodes=2)
+    try:
+        storage = {"filesystem": None, "frostfs": cluster.parameters(tmp_path), "delete": {"enabled": True}}
+        results = run_program(
+            start_lading(extra={**ALLOW_LAYER_URLS, "storage": storage}), "1.1", tmp_path / "results"
+        )
+        assert set(results.tests) == {"passed"}, results.explanations
+        assert len(results.tests["passed"]) >= FEWEST_TESTS
+    finally:
+        cluster.end()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.frostfs.cluster import storage_at
 
 from lading.operations.figures import Figures
 from lading.operations.watched import Stopwatch, WatchedStorage
@@ -20,6 +21,7 @@ DRIVERS: dict[str, Callable[[Path], Storage]] = {
     "memory": lambda place: MemoryStorage(),
     "watched": lambda place: WatchedStorage(MemoryStorage(), Stopwatch(Figures())),
     "filesystem": lambda place: FilesystemStorage(str(place / "root")),
+    "frostfs": storage_at,
 }
 
 # All that the original's suite moves, but for the stream of 5 GiB, which takes disk and minutes.

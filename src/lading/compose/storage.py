@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import importlib.util
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, runtime_checkable
 
 from lading.compose.error import BuildError
 from lading.config import variables
 from lading.config.models.azure import AzureParameters
 from lading.config.models.configuration import Configuration
+from lading.config.models.frostfs import SCHEMES, FrostfsParameters
 from lading.config.models.gcs import GcsParameters
 from lading.config.models.s3 import S3Parameters
 from lading.config.models.storage import FilesystemParameters
 from lading.registry import layout
-from lading.registry.ports import Storage
+from lading.registry.ports import Storage, StorageError
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
 
@@ -139,6 +143,33 @@ def _need_extra(driver: str, *modules: str) -> None:
         raise BuildError(f"storage.{driver}: needs an extra: pip install 'lading[{driver}]'")
 
 
+def _frostfs(configuration: Configuration) -> Storage:
+    try:
+        parameters = FrostfsParameters.of(configuration.storage.parameters)
+    except ValueError as error:
+        raise BuildError(f"storage.frostfs.{error}") from error
+    if importlib.util.find_spec("grpc") is None:
+        raise BuildError("storage.frostfs: grpcio is not installed: install lading[frostfs]")
+    frostfs = importlib.import_module("lading.storage.frostfs")
+    wallet = parameters.wallet
+    try:
+        key = frostfs.load(wallet.path, wallet.password, wallet.address)
+    except frostfs.WalletError as error:
+        raise BuildError(f"storage.frostfs.wallet.{error.parameter}: {error}") from error
+    peers = []
+    for peer in parameters.peers.values():
+        scheme, _, target = peer.address.rpartition("://")
+        peers.append(frostfs.Address(target, SCHEMES.get(scheme, False), peer.weight, int(peer.priority)))
+    timing = frostfs.Timing(
+        parameters.connection_timeout,
+        parameters.request_timeout,
+        parameters.rebalance_interval,
+        parameters.session_expiration_duration,
+    )
+    made: Storage = frostfs.FrostfsStorage(key, peers, parameters.container, parameters.rpc_endpoint, timing)
+    return made
+
+
 DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
     "filesystem": _filesystem,
     "inmemory": _memory,
@@ -146,4 +177,43 @@ DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
     "gcs": _gcs,
     "s3": _s3,
     "s3aws": _s3,
+    "frostfs": _frostfs,
 }
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A storage whose nodes may not be there, or not want us."""
+
+    async def check(self) -> None:
+        """Raises `StorageError`."""
+        ...
+
+
+def ask(made: Storage) -> None:
+    """Find out, before anything is served, whether it can be. Raises `BuildError`."""
+    if not isinstance(made, Asking):
+        return
+    problem = _in_a_process(made.check)
+    if problem:
+        raise BuildError(f"storage.{problem}")
+
+
+def _in_a_process(check: Callable[[], Coroutine[Any, Any, None]]) -> str:
+    """The `StorageError` of `check`, or nothing. In a process of its own: gRPC must not run before a fork."""
+    end, begin = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            asyncio.run(check())
+        except StorageError as error:
+            os.write(begin, str(error).encode())
+        except BaseException as error:  # noqa: BLE001  nothing may run on in the parent's place
+            os.write(begin, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(begin)
+    with open(end, "rb") as said:
+        problem = said.read().decode()
+    os.waitpid(pid, 0)
+    return problem

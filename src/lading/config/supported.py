@@ -51,7 +51,7 @@ def _auth_type(configuration: Configuration) -> str:
 # fmt: off
 CHOICES = (
     Choice("log.formatter", lambda c: c.log.formatter, ("text", "json", "logstash", ""), 'unsupported logging formatter: "<x>"'),
-    Choice("storage", lambda c: c.storage.driver, ("filesystem", "inmemory", "s3", "s3aws", "azure", "gcs"), "StorageDriver not registered: <x>"),
+    Choice("storage", lambda c: c.storage.driver, ("filesystem", "inmemory", "s3", "s3aws", "azure", "gcs", "frostfs"), "StorageDriver not registered: <x>"),
     Choice("auth", _auth_type, ("none", "silly", "htpasswd", "token", ""), "unable to configure authorization (<x>): no access controller registered with name: <x>"),
 )
 

@@ -226,7 +226,7 @@ class Storage(Protocol):
 
         At most `limit` of them; fewer only where there are no more. `holding` is a path below each child: those
         that have nothing there do not count. Foreign entries that cannot be part of a key are left out. `/` can
-        always be listed; an object cannot: `PathNotFoundError`.
+        always be listed; an object cannot: `PathNotFoundError`. A directory may go with the last of what it held.
         """
         ...
 

@@ -17,7 +17,8 @@ from lading.storage.s3.lease import Lease
 from lading.storage.s3.multipart import Part
 
 _INLINE_BYTES = 64 * 1024
-_COPY_BYTES = 1024**3
+_COPY_BYTES = 1025 * 1024**2
+"""A multiple of 5 MiB, as sessions are: the store takes no smaller part but the last."""
 
 Put = Callable[[Objects], Awaitable[None]]
 Remove = Callable[[str], Awaitable[None]]

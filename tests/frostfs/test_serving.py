@@ -1,0 +1,159 @@
+"""A registry on FrostFS storage, from its start to real clients; the nodes are stand-ins."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.frostfs.cluster import Cluster
+from tests.frostfs.store import PRIVATE
+from tests.servers import content, layouts, process
+from tests.servers.peers import Peer
+from tests.servers.process import StartRegistry
+from tests.servers.serving import ONE_WORKER
+
+from lading.testing.storage.trial import noise
+
+TO_PLAIN = ("--insecure-policy", "copy", "--dest-tls-verify=false")
+
+
+MOST_OF_A_PUSH, MOST_OF_A_PULL = 125, 15
+"""Requests to nodes, of an image of three blobs."""
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    cluster = Cluster(nodes=2)
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture
+def settings(cluster: Cluster, tmp_path: Path) -> dict[str, Any]:
+    return {"storage": {"filesystem": None, "frostfs": cluster.parameters(tmp_path), "delete": {"enabled": True}}}
+
+
+@pytest.mark.peer
+@pytest.mark.timeout(90)
+def test_crane_and_skopeo(
+    start_lading: StartRegistry,
+    settings: dict[str, Any],
+    peer: Callable[[str], Peer],
+    tmp_path: Path,
+    cluster: Cluster,
+) -> None:
+    lading = start_lading(extra=settings)
+    crane, skopeo = peer("crane"), peer("skopeo")
+    package = content.multi_arch("many")
+    layout = layouts.write(tmp_path / "in", {"1.0": package})
+    crane("push", "--index", layout, f"{lading.host}/team/app:1.0")
+    crane("copy", f"{lading.host}/team/app:1.0", f"{lading.host}/other/app:copy")
+    crane("pull", "--format=oci", f"{lading.host}/other/app:copy", tmp_path / "out")
+    assert package.everything().items() <= layouts.read(tmp_path / "out").items()
+    skopeo(*TO_PLAIN, "--all", f"oci:{layout}:1.0", f"docker://{lading.host}/team/app:2.0")
+    assert lading.client.pull("team/app", "2.0") == package.everything()
+    assert sorted(lading.client.catalog()) == ["other/app", "team/app"]
+    assert sorted(crane("ls", f"{lading.host}/team/app").split()) == ["1.0", "2.0"]
+    skopeo("delete", "--tls-verify=false", f"docker://{lading.host}/team/app:2.0")
+    lading.client.get("/v2/team/app/manifests/2.0").expect(404)
+    assert lading.client.pull("other/app", "copy").items() >= package.everything().items()
+
+
+def test_an_upload_outlives_the_registry_and_a_node(
+    start_lading: StartRegistry, settings: dict[str, Any], cluster: Cluster
+) -> None:
+    lading, data = start_lading(extra=settings), noise(2_000_000)
+    location = lading.client.start_upload("team/app").expect(202).location
+    location = lading.client.patch(location, data[:700_000]).expect(202).location
+    cluster.nodes[0].end()
+    location = lading.client.patch(location, data[700_000:1_300_000]).expect(202).location
+    lading.kill()
+    again = start_lading(extra=settings)
+    status = again.client.get(location).expect(204)
+    assert status.header("Range") == "0-1299999"
+    cluster.nodes[0].begin()
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    again.client.finish_upload(status.location, digest, data[1_300_000:]).expect(201)
+    assert again.client.pull_blob("team/app", digest) == data
+    [parent] = cluster.store.parents
+    assert cluster.store.payload(parent) == data
+
+
+@pytest.mark.parametrize("serving", [ONE_WORKER])
+def test_requests_of_a_push_and_a_pull(
+    start_lading: StartRegistry, settings: dict[str, Any], cluster: Cluster
+) -> None:
+    """They are counted, so that they do not grow unseen."""
+    settings["storage"]["maintenance"] = {"uploadpurging": {"enabled": False}}
+    lading, package = start_lading(extra=settings), content.image("one")
+    before = sum(cluster.requests.values())
+    lading.client.push("team/app", "1.0", package)
+    pushed = sum(cluster.requests.values())
+    lading.client.pull("team/app", "1.0")
+    pulled = sum(cluster.requests.values())
+    assert pushed - before <= MOST_OF_A_PUSH
+    assert pulled - pushed <= MOST_OF_A_PULL
+
+
+def _refused(tmp_path: Path, parameters: dict[str, Any], **environment: str) -> list[str]:
+    """What a registry says that does not start."""
+    config = tmp_path / "config.yml"
+    storage = {"frostfs": parameters}
+    config.write_text(yaml.safe_dump({"version": "0.1", "storage": storage, "http": {"addr": "127.0.0.1:0"}}))
+    command = process.lading().serve(config)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
+    run = subprocess.run(command, env=kept | environment, capture_output=True, text=True, timeout=30, check=False)
+    assert run.returncode != 0
+    assert "Traceback" not in run.stderr
+    return [line for line in run.stderr.splitlines() if "frostfs" in line]
+
+
+def test_each_mistake_is_told_in_one_line(cluster: Cluster, tmp_path: Path) -> None:
+    right = cluster.parameters(tmp_path)
+    closed = Cluster(nodes=1, basic_acl=PRIVATE)
+    container = closed.store.containers[closed.container]
+    container.owner_id.value = b"\x35" + bytes(24)
+    gone = Cluster(nodes=1)
+    gone.end()
+    unreachable = gone.parameters(tmp_path)["peers"]
+    name = {"container": "registry", "rpc_endpoint": f"http://{gone.nodes[0].address}"}
+    mistakes: list[tuple[dict[str, Any], str]] = [
+        ({"wallet": {**right["wallet"], "password": "wrong"}}, "wallet.password: does not open the wallet"),
+        ({"wallet": {**right["wallet"], "path": "/nowhere"}}, "wallet.path: /nowhere: No such file or directory"),
+        ({"container": "1" * 31 + "2"}, "container not found (status 3072)"),
+        ({"peers": unreachable, "connection_timeout": "300ms"}, "no peer can be reached: 127.0.0.1:"),
+        ({"peers": closed.parameters(tmp_path)["peers"], "container": closed.name}, "access denied (status 2048)"),
+        (name, "Connection refused"),
+        ({"peers": {"0": {"address": "http://localhost:1"}}}, "peers.0.address: invalid peer address"),
+        ({"container": None}, "container: no container provided"),
+    ]
+    try:
+        for changes, expected in mistakes:
+            lines = _refused(tmp_path, {**right, **changes})
+            assert len(lines) == 1, lines
+            assert expected in lines[0]
+        lines = _refused(tmp_path, right, REGISTRY_STORAGE_FROSTFS_WALLET_PASSWORD="wrong")
+        assert ["password" in line for line in lines] == [True]
+    finally:
+        closed.end()
+
+
+def test_variables_reach_every_parameter(
+    start_lading: StartRegistry, settings: dict[str, Any], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = cluster.nodes[1]
+    cluster.nodes[0].end()
+    peers = settings["storage"]["frostfs"]["peers"]
+    del peers["1"]
+    monkeypatch.setattr(
+        process, "_environment", lambda: {**os.environ, "REGISTRY_STORAGE_FROSTFS_PEERS_0_ADDRESS": node.address}
+    )
+    lading = start_lading(extra=settings)
+    lading.client.push("team/app", "1.0", content.image("one"))
+    assert node.requests["Put"]
