@@ -18,7 +18,7 @@ async def post(service: Service, request: Request, route: Route) -> Response:
     """Mount a blob of another repository, or store the body as a blob, or else start a session."""
     name = RepositoryName.parse(route.name)
     if route.endpoint is Endpoint.UPLOAD:
-        await _continue(service, request, route)  # the session is not used, but it must be the client's
+        await _continue(service, request, route, exact=True)  # it is not used, but must be the client's
     if mounted := await _mount(service, request, name):
         return _created(service, request, name, mounted)
     uploads = service.registry.uploads
@@ -42,7 +42,7 @@ async def get(service: Service, request: Request, route: Route) -> Response:
     """The state of a session; GET and HEAD alike."""
     if route.endpoint is Endpoint.UPLOADS:
         raise errors.BLOB_UPLOAD_UNKNOWN(detail="blob upload unknown")
-    upload = await _find(service, route)
+    upload = await service.registry.uploads.get(RepositoryName.parse(route.name), route.item)
     return Response(204, _session(service, request, upload, _algorithm(service, request)), None)
 
 
@@ -69,7 +69,7 @@ async def put(service: Service, request: Request, route: Route) -> Response:
 
 
 async def delete(service: Service, request: Request, route: Route) -> Response:
-    upload, _, _ = await _continue(service, request, route)
+    upload, _, _ = await _continue(service, request, route, exact=True)
     await service.registry.uploads.cancel(upload)
     return Response(204, [_uuid(upload)], None)
 
@@ -104,18 +104,22 @@ def _single_post_digest(request: Request) -> Digest | None:
     return digest
 
 
-async def _find(service: Service, route: Route) -> Upload:
-    return await service.registry.uploads.get(RepositoryName.parse(route.name), route.item)
+async def _continue(
+    service: Service, request: Request, route: Route, *, exact: bool = False
+) -> tuple[Upload, int, str]:
+    """The session of a signed URL, where its client believes it to be, and the algorithm it asked for.
 
-
-async def _continue(service: Service, request: Request, route: Route) -> tuple[Upload, int, str]:
-    """The session of a signed URL, where its client believes it to be, and the algorithm it asked for."""
+    Whether it is there is found out now if `exact`, or else when a chunk is appended.
+    """
     if route.endpoint is Endpoint.UPLOADS:
         raise errors.BLOB_UPLOAD_UNKNOWN()
     state = service.states.verify(request.parameter("_state"))
     if (state.name, state.id) != (route.name, route.item):
         raise errors.BLOB_UPLOAD_STATE_INVALID()
-    upload = await _find(service, route)
+    uploads, name = service.registry.uploads, RepositoryName.parse(route.name)
+    if not exact:
+        return await uploads.find(name, route.item, state.offset), state.offset, state.algorithm
+    upload = await uploads.get(name, route.item)
     if upload.offset != state.offset:
         raise errors.RANGE_INVALID()
     return upload, state.offset, state.algorithm

@@ -80,7 +80,7 @@ def _s3(configuration: Configuration) -> Storage:
         fips=of.usefipsendpoint,
         logs=of.loglevel,
     )
-    return S3Storage(options, layout.UPLOADS)
+    return S3Storage(options, layout.UPLOADS, layout.FILES)
 
 
 def _azure(configuration: Configuration) -> Storage:

@@ -30,6 +30,8 @@ BLOBS = f"{ROOT}/blobs"
 
 MANIFESTS = "_manifests"
 UPLOADS = "_uploads"
+FILES = ("data", "link", "startedat")
+"""What keys of objects end in. The registry never asks whether there is a directory of such a name."""
 CURRENT_LINK = "current/link"
 """Below a tag: without it, there is none."""
 

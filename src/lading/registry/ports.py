@@ -90,6 +90,8 @@ class Traits:
     """`redirect` may answer with a URL."""
     locks: bool = True
     """`hold` keeps out the requests of all processes; otherwise those of its own process alone (decision 0008)."""
+    durable: bool = False
+    """Every put is durable when it returns, whether that is asked for or not."""
 
 
 class Reader(Protocol):

@@ -16,7 +16,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lading.oci import errors
 from lading.oci.digest import CANONICAL, Digest
@@ -102,23 +102,28 @@ class Uploads:
         upload = Upload(name, _new_id(), _now(), 0)
         # Not durable: a client whose session is gone after a power cut starts another. But the first session of a
         # repository makes directories that durable content will lie in.
-        first = await found(self.storage, layout.uploads(name)) is None
+        first = not self.storage.traits.durable and await found(self.storage, layout.uploads(name)) is None
         key = layout.upload_started_at(name, upload.id)
         await self.storage.put(key, upload.started_at.encode("ascii"), durable=first)
         return upload
 
     async def get(self, name: RepositoryName, upload_id: str) -> Upload:
         """Raises BLOB_UPLOAD_UNKNOWN."""
+        upload = await self.find(name, upload_id, 0)
+        held = await found(self.storage, layout.upload_data(name, upload_id))
+        return upload if held is None else replace(upload, offset=held.size)
+
+    async def find(self, name: RepositoryName, upload_id: str, offset: int) -> Upload:
+        """The session as its client believes it to be, at `offset`: to be continued by a chunk that says so too.
+
+        Raises BLOB_UPLOAD_UNKNOWN.
+        """
         _check_id(upload_id)
         try:
             started_at = await self.storage.get(layout.upload_started_at(name, upload_id))
         except PathNotFoundError as error:
             raise _unknown() from error
-        try:
-            size = (await self.storage.stat(layout.upload_data(name, upload_id))).size
-        except PathNotFoundError:
-            size = 0
-        return Upload(name, upload_id, started_at.decode("ascii", "replace"), size)
+        return Upload(name, upload_id, started_at.decode("ascii", "replace"), offset)
 
     async def append(self, upload: Upload, chunk: Chunk, algorithm: str = CANONICAL) -> Upload:
         """Store a chunk. What arrived before an error of the client stays in the session.
@@ -128,8 +133,7 @@ class Uploads:
         """
         async with self._writing(upload, chunk) as writer:
             await self._copy(upload, chunk.body, writer, algorithm)
-            if not await self._is_there(upload):
-                raise _unknown()  # cancelled meanwhile, and the bytes with it
+            await self._check_there(upload, writer)
         return Upload(upload.name, upload.id, upload.started_at, writer.size)
 
     async def finish(self, upload: Upload, chunk: Chunk, digest: Digest) -> None:
@@ -138,7 +142,10 @@ class Uploads:
         Raises as `append`; and DIGEST_INVALID if the content has another digest: then the session is removed.
         """
         async with self._writing(upload, chunk) as writer:
+            fresh = writer.size == 0
             await self._copy(upload, chunk.body, writer, digest.algorithm)
+            if fresh:
+                await self._check_there(upload, writer)
             if await self._digest(upload, writer.size, digest.algorithm) != digest:
                 await self._discard(upload)
                 raise errors.DIGEST_INVALID(
@@ -164,11 +171,6 @@ class Uploads:
         """The session's only writer, at the place where the chunk belongs; closed, and the hash kept, after."""
         writer = await self._writer(upload)
         try:
-            if not await self._is_there(upload):
-                # It ended while this request waited for the writer, which then made a file of its own.
-                await writer.cancel()
-                await self._discard(upload)
-                raise _unknown()
             chunk.check(writer.size)
             yield writer
         except StorageFullError:
@@ -224,6 +226,8 @@ class Uploads:
             return hasher
         if size == 0:
             return Hasher(algorithm)
+        if size < STATE_BYTES:
+            return None
         key = layout.upload_hash_state(upload.name, upload.id, algorithm, size)
         try:
             return Hasher.restore(algorithm, await self.storage.get(key), size)
@@ -252,6 +256,16 @@ class Uploads:
 
     async def _is_there(self, upload: Upload) -> bool:
         return await found(self.storage, layout.upload_started_at(upload.name, upload.id)) is not None
+
+    async def _check_there(self, upload: Upload, writer: Writer) -> None:
+        """Raises BLOB_UPLOAD_UNKNOWN, and leaves nothing, where the session was cancelled or finished.
+
+        It may be just now, or while this request waited for a writer, which then made a file of its own.
+        """
+        if not await self._is_there(upload):
+            await writer.cancel()
+            await self._discard(upload)
+            raise _unknown()
 
     async def _discard(self, upload: Upload) -> None:
         self._hashes.pop(upload.id, None)
