@@ -136,6 +136,16 @@ def test_lines_begin_with_the_place(body, environ, start):
     assert line.startswith(start)
 
 
+def test_parameters_of_a_driver_have_their_places():
+    body = "storage:\n  s3:\n    region: a/b\n    chunksize: 1\n    bucket: b\nhttp: {addr: ':1'}"
+    assert [line.partition(" ")[2] for line in refusals(loaded(body))] == [
+        "storage.s3.region: invalid region provided: a/b",
+        "storage.s3.chunksize: the chunksize 1 parameter should be a number between 5242880 and 5368709120"
+        " (inclusive)",
+    ]
+    assert refusals(loaded(body))[1].startswith("config.yml:5:16: ")
+
+
 def test_two_kinds_of_authorization():
     result = loaded(
         "storage: inmemory\nhttp: {addr: ':1'}\nauth: none",

@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from lading.config.models.azure import AzureParameters
 from lading.config.models.configuration import Configuration
+from lading.config.models.gcs import GcsParameters
 from lading.config.models.http import split_address
 from lading.config.models.log import Hook
+from lading.config.models.s3 import S3Parameters
+from lading.config.models.section import Problem, Section
 from lading.config.problems import Path
 
 NOT_YET = "not supported by this version of Lading"
@@ -47,6 +51,14 @@ def _auth_type(configuration: Configuration) -> str:
     name = configuration.auth.type
     return "none" if name.lower() == "none" else name
 
+
+DRIVERS: dict[str, type[Section]] = {
+    "s3": S3Parameters,
+    "s3aws": S3Parameters,
+    "azure": AzureParameters,
+    "gcs": GcsParameters,
+}
+"""Drivers whose parameters are looked at when they are served from: a file that is only read may lack some."""
 
 # fmt: off
 CHOICES = (
@@ -84,6 +96,11 @@ def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
     for setting in SETTINGS:
         if setting.is_set(configuration):
             yield setting.key.split("."), f"{NOT_YET}: {setting.reason}"
+    driver = configuration.storage.driver
+    if driver in DRIVERS:
+        problems: list[Problem] = []
+        DRIVERS[driver].read(configuration.storage.parameters, problems, ("storage", driver))
+        yield from (([str(step) for step in steps], what) for steps, what in problems)
     if configuration.auth.surplus:
         types = ", ".join([configuration.auth.type, *configuration.auth.surplus])
         yield ["auth"], f"more than one type in configuration or environment: {types}"
