@@ -32,11 +32,14 @@ ALLOWED = {
         "lading.api.response",
     ],
     "lading.operations": ["lading.registry", "lading.oci", "lading.api.request"],
+    "lading.client": ["lading.oci"],
+    "lading.upstream": ["lading.registry.upstream", "lading.client", "lading.oci"],
     "lading.testing": ["lading.registry.ports", "lading.registry.access", "lading.oci"],
 }
-ADAPTERS = ["lading.storage", "lading.server", "lading.operations", "lading.auth"]
+ADAPTERS = ["lading.storage", "lading.server", "lading.operations", "lading.auth", "lading.upstream"]
 PARTS = {
-    f"lading.compose.{part}" for part in ("accounts", "auth", "check", "error", "policy", "storage", "tokens")
+    f"lading.compose.{part}"
+    for part in ("accounts", "auth", "check", "error", "policy", "proxy", "storage", "tokens")
 }
 COMPOSERS = PARTS | {"lading.build", "lading.oversight", "lading.cli", "lading.commands.auth", "lading.__main__"}
 ENTRIES = COMPOSERS | {"lading", "lading.commands", "lading.compose", "lading.digest"}
