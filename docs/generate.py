@@ -55,7 +55,7 @@ INTRODUCTIONS = {
     "redis": ("redis", ""),
     "health": ("health", "A threshold counts failures in a row."),
     "catalog": ("catalog and tags", ""),
-    "proxy": ("proxy", ""),
+    "proxy": ("proxy and upstreams", "[Pulling through](pull-through.md) explains them. `upstreams` is Lading's own."),
     "validation": ("validation", "Checks of pushed manifests."),
     "policy": ("policy", ""),
 }
@@ -82,6 +82,13 @@ ALLOWED = {
     "validation.manifests.urls.allow": "regular expressions",
     "validation.manifests.urls.deny": "regular expressions",
     "tags.maxtags": "0 or more",
+    "proxy.remoteurl": "URL",
+    "proxy.maxbytes": "0 or more",
+    "upstreams[].remoteurl": "URL",
+    "upstreams[].maxbytes": "0 or more",
+    "upstreams[].allow": "`*`, `**`",
+    "upstreams[].deny": "`*`, `**`",
+    "upstreams[].private": "`*`, `**`",
     "policy.repository.classes": "`image`, `plugin`",
 }
 """Where the models take any text."""
@@ -111,6 +118,9 @@ PROBES: dict[str, list[Any]] = {
     "http.debug.prometheus.path": ["/metrics"],
     "health.http[].uri": ["http://x"],
     "health.tcp[].addr": ["x:1"],
+    "upstreams[].name": ["x"],
+    "upstreams[].remoteurl": ["http://x"],
+    "upstreams[].private": [["x/y"]],
     "health.storagedriver.enabled": [True],
 }
 """Values to try where the type alone does not say which are good."""
@@ -118,7 +128,6 @@ PROBES: dict[str, list[Any]] = {
 SWITCHES = {
     "notifications.": "notifications.endpoints[].url",
     "redis.": "redis.addrs",
-    "proxy.": "proxy.remoteurl",
 }
 """Keys below the first have an effect only with the second."""
 
@@ -133,6 +142,10 @@ SINCE = {
     "storage.azure.retry_delay": "3.1",
     "storage.azure.skipverify": "3.1",
     "proxy.exec.": "3.1",
+    "proxy.interval": "Lading",
+    "proxy.misses": "Lading",
+    "proxy.maxbytes": "Lading",
+    "upstreams[]": "Lading",
     "proxy.cachewritetimeout": "3.1",
     "redis.tls.rootcas": "3.1",
     "redis.tls.enabled": "Lading",
@@ -186,6 +199,9 @@ BETTER = {
     "http.draintimeout": "requests may finish at 0, too",
     "http.tls.key": "without `certificate` it warns",
     "http.headers": "a variable replaces a header whatever the case of its name",
+    "proxy.remoteurl": "a registry that is down at the start may come later",
+    "proxy.ttl": "content that another image needs stays; deletion need not be enabled",
+    "proxy.cachewritetimeout": "no limit while clients wait",
     "auth": "two types are an error, not one of them at random",
 }
 """What differs from the original, to the good."""
@@ -384,6 +400,8 @@ def _refusal(path: str, value: Any) -> str:
         hook.setdefault("type", "mail")
         hook.setdefault("levels", ["error"])
         hook["options"] = {"from": "x", "to": ["x"]} | given | {"smtp": smtp}
+    for upstream in document.get("upstreams", []):
+        upstream |= {"name": "x", "remoteurl": "http://x"} | upstream
     # JSON is YAML. What is said of a key by its name alone is not of interest: only that the start stops.
     refused = unsupported(parse(json.dumps(document), path, {}).configuration)
     lines = [f"{dotted(at)}: {what}" for at, what in refused]

@@ -90,10 +90,10 @@ class TestServe:
         )
 
     def test_the_line_for_what_this_version_has_not(self, write, capsys):
-        assert main(["serve", write(f"{GOOD}proxy: {{remoteurl: https://a}}\n")]) == 1
+        assert main(["serve", write(f"{GOOD}middleware: {{registry: [{{name: a}}]}}\n")]) == 1
         assert capsys.readouterr().err == (
-            "configuration error: error parsing c.yml: c.yml:4:20: proxy.remoteurl:"
-            " not supported by this version of Lading: it cannot pull through\n"
+            "configuration error: error parsing c.yml: c.yml:4:23: middleware.registry:"
+            " not supported by this version of Lading: there is no middleware\n"
         )
 
 
@@ -137,7 +137,7 @@ def test_everything_at_once(write, capsys, tmp_path):
     (tmp_path / "empty.pem").touch()
     name = write(
         "version: 0.1\nstorage: {filesystem: {maxthreads: many}}\nlog: {level: loud, formatter: xml}\n"
-        "auth: {token: {service: s}}\nproxy: {remoteurl: https://a}\n"
+        "auth: {token: {service: s}}\nproxy: {remoteurl: ftp://a}\n"
         f"http: {{addr: ':1', tls: {{certificate: {tmp_path}/empty.pem, key: /nowhere}}}}\n"
     )
     for arguments in (["config", "check", name], ["serve", name]):

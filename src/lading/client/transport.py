@@ -59,9 +59,10 @@ class Transport:
         observe: Observe | None = None,
     ) -> None:
         """Raises `ValueError` if `url` is not one of http or https with a host."""
-        self.origin = URL(url).origin()
-        if self.origin.scheme not in {"http", "https"}:
-            raise ValueError(f"not a URL of a registry: {self.origin}")
+        parsed = URL(url)
+        if parsed.scheme not in {"http", "https"} or not parsed.host:
+            raise ValueError("must be a URL that begins with http:// or https://")
+        self.origin = parsed.origin()
         self.host = self.origin.authority
         self.timing = timing or Timing()
         self._authenticator = Authenticator(self.origin, credentials, self._fetch_token)

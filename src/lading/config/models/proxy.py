@@ -46,7 +46,7 @@ class Exec(Section):
 class Proxy(Section):
     """A pull-through cache once it has a `remoteurl`. `ttl` of 0 or less is for ever."""
 
-    remoteurl: Annotated[Text, Then(check_uri)] = ""
+    remoteurl: Text = ""
     username: Text = ""
     password: Secret = ""
     exec: Exec = option(factory=Exec)
