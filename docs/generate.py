@@ -1,4 +1,4 @@
-"""Writes the tables of `docs/configuration.md` from the models: `python docs/generate.py`.
+"""Writes `docs/spec/api.md`, and the tables of `docs/configuration.md` from the models: `python docs/generate.py`.
 
 What the models know (keys, types, defaults, allowed words) is read from them. Whether a key is honoured is asked
 of `lading.config.supported`, with a little configuration that sets it. Only the texts are kept here.
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from lading.commands import templates
 from lading.config.kinds import Kind, Leaf, MapOf
 from lading.config.load import PARAMETERS, parse
 from lading.config.models.configuration import Configuration
@@ -27,6 +28,7 @@ from lading.config.supported import NOT_YET, unsupported
 from lading.config.texts import TEXTS
 
 PAGE = Path(__file__).with_name("configuration.md")
+API_PAGE, API_TEMPLATE = (Path(__file__).parent / "spec" / name for name in ("api.md", "api.md.jinja"))
 
 BASE = {"version": "0.1", "storage": {"inmemory": {}}, "http": {"addr": ":5000"}}
 REFUSED = "refused because "
@@ -448,3 +450,4 @@ def _replace(page: str, name: str, text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(render(PAGE.read_text("utf-8")), "utf-8")
+    API_PAGE.write_text(templates.render(API_TEMPLATE.read_text("utf-8")), "utf-8")

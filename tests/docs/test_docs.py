@@ -20,6 +20,8 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
     *sorted(DOCS.glob("*.md")),
+    *sorted(DOCS.glob("spec/*.md")),
+    *sorted(DOCS.glob("storage/*.md")),
     *DECISIONS,
 ]
 
