@@ -44,6 +44,7 @@ COMPOSERS = PARTS | {
     "lading.cli",
     "lading.commands.api",
     "lading.commands.auth",
+    "lading.commands.templates",
     "lading.__main__",
 }
 ENTRIES = COMPOSERS | {"lading", "lading.commands", "lading.compose", "lading.digest"}
@@ -150,6 +151,7 @@ def test_no_import_cycles() -> None:
 def test_imports_are_at_the_top(module: Module) -> None:
     if module.name in {
         "lading.build",
+        "lading.cli",
         "lading.commands.api",
         "lading.compose.check",
         "lading.compose.storage",
