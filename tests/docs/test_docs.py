@@ -19,10 +19,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
-    *sorted(DOCS.glob("*.md")),
-    *sorted(DOCS.glob("spec/*.md")),
-    *sorted(DOCS.glob("storage/*.md")),
-    *DECISIONS,
+    *sorted(DOCS.glob("**/*.md")),
 ]
 
 HEADINGS = ["Context", "Options", "Decision", "Consequences"]
