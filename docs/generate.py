@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from lading.commands import templates
+from lading.config.differences import BETTER, NO_EFFECT
 from lading.config.kinds import Kind, Leaf, MapOf
 from lading.config.load import PARAMETERS, parse
 from lading.config.models.configuration import Configuration
@@ -173,27 +174,6 @@ OPTION_DEFAULTS = {
     "auth.token.autoredirectpath": "`/auth/token`",
 }
 """Of options of drivers and controllers, which no model knows yet."""
-
-BETTER = {
-    "storage.filesystem.rootdirectory": "no value is the default, not a directory `<nil>`",
-    "storage.delete.enabled": "what is not a boolean warns",
-    "storage.maintenance.uploadpurging.enabled": "variables reach it, whether or not the file has the section",
-    "storage.maintenance.uploadpurging.age": "may be left out",
-    "storage.maintenance.uploadpurging.interval": "may be left out",
-    "storage.maintenance.uploadpurging.dryrun": "may be left out",
-    "storage.maintenance.readonly.enabled": "variables reach it, whether or not the file has the section",
-    "http.addr": "empty is an error, not a port at random",
-    "http.host": "without a scheme it warns",
-    "http.secret": "may come from a file, by `REGISTRY_HTTP_SECRET_FILE`",
-    "http.draintimeout": "requests may finish at 0, too",
-    "http.tls.key": "without `certificate` it warns",
-    "http.headers": "a variable replaces a header whatever the case of its name",
-    "auth": "two types are an error, not one of them at random",
-}
-"""What differs from the original, to the good."""
-
-NO_EFFECT = {"storage.cache.blobdescriptorsize"}
-"""Accepted, and there is nothing to honour."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from lading import __version__, build
-from lading.commands import api, auth
+from lading.commands import api, auth, migrate
 from lading.compose.check import check, servable
 from lading.compose.error import BuildError
 from lading.config import activation, editor, show
@@ -82,6 +82,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     showing.set_defaults(run=_show)
     schema = ways.add_parser("schema", help="print the JSON Schema of the file, for editors")
     schema.set_defaults(run=_schema)
+    migrate.add(commands)
     api.add(commands)
     completion = commands.add_parser("completion", help="print what makes a shell complete commands and options")
     completion.add_argument("shell", choices=SHELLS)
