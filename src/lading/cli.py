@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from lading import __version__, build
-from lading.commands import auth
+from lading.commands import api, auth, migrate
 from lading.compose.check import check, servable
 from lading.compose.error import BuildError
 from lading.config import activation, editor, show
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 FILE = "configuration file; else the one REGISTRY_CONFIGURATION_PATH names; else a default for trying out"
 SERVED_ALONE = ("log", "http", "access", "tokenservice")
 """The sections that count for a token service without a registry."""
+SHELLS = ("bash", "fish", "powershell", "tcsh", "zsh")
 STRICT = "refuse whatever would be warned about, such as unknown keys and variables"
 
 
@@ -42,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _called() -> str:
     """`registry` where it stands in for the original."""
     return "registry" if os.path.basename(sys.argv[0]) == "registry" else "lading"
+
+
+def parser_of_lading() -> argparse.ArgumentParser:
+    """All commands and options: for tools that make pages of them."""
+    return _parser("lading")
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -76,7 +82,19 @@ def _parser(name: str) -> argparse.ArgumentParser:
     showing.set_defaults(run=_show)
     schema = ways.add_parser("schema", help="print the JSON Schema of the file, for editors")
     schema.set_defaults(run=_schema)
+    migrate.add(commands)
+    api.add(commands)
+    completion = commands.add_parser("completion", help="print what makes a shell complete commands and options")
+    completion.add_argument("shell", choices=SHELLS)
+    completion.set_defaults(run=lambda options: _complete(parser, options.shell))
     return parser
+
+
+def _complete(parser: argparse.ArgumentParser, shell: str) -> int:
+    from shtab import complete  # nobody who serves needs it
+
+    print(complete(parser, shell))
+    return 0
 
 
 def _help(parser: argparse.ArgumentParser, commands: Mapping[str, argparse.ArgumentParser], of: str | None) -> int:
