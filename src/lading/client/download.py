@@ -15,6 +15,9 @@ from lading.client.transport import describe
 from lading.oci.digest import Digest
 from lading.oci.hashing import Hasher
 
+PROGRESS_BYTES = 256 * 1024
+"""Who has sent as much since the last failure may fail as often as at the beginning."""
+
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 Open = Callable[[int], Awaitable[aiohttp.ClientResponse]]
@@ -63,7 +66,7 @@ class Download:
         self._answer.close()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        failures = 0
+        failures = progress = 0
         while self.offset < self.size:
             try:
                 piece = await self._answer.content.readany()
@@ -72,7 +75,8 @@ class Download:
                         f"{self._host}: the blob broke off at {self.offset} of {self.size} bytes"
                     )
             except (aiohttp.ClientError, TimeoutError, OSError, UnreachableError) as error:
-                failures += 1
+                failures = 1 if progress >= PROGRESS_BYTES else failures + 1
+                progress = 0
                 if failures >= self._attempts:
                     raise UnreachableError(f"{self._host}: the blob broke off: {describe(error)}") from error
                 await self._resume(failures)
@@ -82,7 +86,7 @@ class Download:
             if len(piece) > self.size - self.offset:
                 raise InvalidAnswerError(f"{self._host}: sends more than the {self.size} bytes of the blob")
             if piece:
-                failures = 0
+                progress += len(piece)
                 self.offset += len(piece)
                 if self._hasher is not None:
                     self._hasher.update(piece)

@@ -399,7 +399,7 @@ class _Writing:
         await self._store()
 
     async def _store(self) -> None:
-        if self._pieces:
+        while self._pieces:
             pieces, self._pieces, self._pending = self._pieces, [], 0
             await self._writer.write(pieces, self._also)
 

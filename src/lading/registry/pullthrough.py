@@ -52,6 +52,9 @@ MAX_PAUSE_SECONDS = 3600.0
 DOWN_SECONDS = 5.0
 """An upstream that did not answer is not asked about what is cached for so long."""
 
+PATIENCE_SECONDS = 5.0
+"""So long somebody waits to hear whether what is cached is still right."""
+
 MARK_SECONDS = 600.0
 """How often a pull of the same manifest is noted."""
 
@@ -100,6 +103,12 @@ class PullThrough:
         """Why there is no sense in asking about what is cached."""
         until, failure = self._down.get(source.upstream.host, (0.0, None))
         return failure if time.monotonic() < until else None
+
+    def late(self, source: Source) -> UpstreamError:
+        """It has not answered for `PATIENCE_SECONDS`."""
+        failure = DownError(f"{source.upstream.host}: no answer in {PATIENCE_SECONDS:g} s")
+        self._down[source.upstream.host] = (time.monotonic() + DOWN_SECONDS, failure)
+        return failure
 
     async def _noted(self, source: Source, key: object, call: Callable[[], Awaitable[T]]) -> T:
         host = source.upstream.host
@@ -237,10 +246,12 @@ class PulledManifests(Manifests):
             failure = None if held is None else self.pulling.down(source)
             if failure is not None:
                 raise failure
-            return await self.pulling.ask(
-                source, ("tag", name, reference), lambda: self._renew(source, name, there, reference, held)
-            )
-        except UpstreamError as failure:
+            async with asyncio.timeout(None if held is None else PATIENCE_SECONDS):
+                return await self.pulling.ask(
+                    source, ("tag", name, reference), lambda: self._renew(source, name, there, reference, held)
+                )
+        except (UpstreamError, TimeoutError) as error:
+            failure = self.pulling.late(source) if isinstance(error, TimeoutError) else error
             if held is None:
                 raise told(failure, errors.MANIFEST_UNKNOWN) from failure
             log.warning("%s:%s is served as it is cached: %s", name, reference, failure)

@@ -23,7 +23,7 @@ from lading.registry.upstream import (
     WrongError,
 )
 
-TIMING = Timing(attempts=2)
+TIMING = Timing(attempts=2, idle=30.0)
 """Clients wait, and try again themselves; and there may be something in the cache."""
 
 _RATE = re.compile(r"(\d+)")
