@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -185,8 +187,13 @@ class TestManyWorkers:
     def serving(self) -> Serving:
         return FOUR_WORKERS
 
+    @pytest.fixture
+    def stack(self) -> Iterator[contextlib.ExitStack]:
+        with contextlib.ExitStack() as stack:
+            yield stack
+
     def test_all_share_one_download_and_nobody_waits_for_its_end(
-        self, start_lading: StartRegistry, upstream: Between, package: Package
+        self, start_lading: StartRegistry, upstream: Between, package: Package, stack: contextlib.ExitStack
     ) -> None:
         cache = start_lading(extra=proxy(upstream))
         blob, gate = layer(package), threading.Event()
@@ -194,16 +201,16 @@ class TestManyWorkers:
         target = f"/v2/{NAME}/blobs/{blob.digest}"
         answers = []
         for _ in range(12):
-            connection = cache.client.connect()
+            connection = stack.enter_context(contextlib.closing(cache.client.connect()))
             connection.request("GET", target)
-            answers.append(connection.getresponse())
+            answers.append(stack.enter_context(connection.getresponse()))
         # The upstream has sent half, and stands still: everybody has that half, late comers and ranges too.
         for answer in answers:
             assert answer.read(1_400_000) == blob.data[:1_400_000]
         part = cache.client.get(target, Range="bytes=700000-700099").expect(206)
         assert part.body == blob.data[700_000:700_100]
         for answer in answers[:6]:
-            answer.close()  # a client that goes away stops nothing
+            answer.close()
         gate.set()
         for answer in answers[6:]:
             assert answer.read() == blob.data[1_400_000:]
@@ -236,6 +243,7 @@ class TestManyWorkers:
         assert connection.getresponse().read(1_400_000) == blob.data[:1_400_000]
         until(lambda: any(p.stat().st_size == 1_500_000 for p in cache.root.rglob("_uploads/*/data")))
         cache.kill()
+        connection.close()
         upstream.well()
         upstream.sent.clear()
         again = start_lading(root=cache.root, extra=proxy(upstream))

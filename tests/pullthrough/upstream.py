@@ -36,6 +36,8 @@ class Between:
     def __init__(self, target: str) -> None:
         self.target = target
         self.host = ""
+        self.elsewhere: dict[str, str] = {}
+        """Beginnings of paths, and the servers that answer them."""
         self.requests: list[tuple[str, str, str]] = []
         self.sent: dict[str, int] = {}
         self.choose: Choose = lambda method, path: None
@@ -72,7 +74,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(fault.status, fault.headers, len(fault.body))
             self.wfile.write(b"" if self.command == "HEAD" else fault.body)
             return
-        connection = http.client.HTTPConnection(between.target, timeout=30)
+        targets = [host for start, host in between.elsewhere.items() if self.path.startswith(start)]
+        connection = http.client.HTTPConnection((targets or [between.target])[0], timeout=30)
         self.close_connection = True  # unless all goes well
         with contextlib.closing(connection), contextlib.suppress(ConnectionError):
             names = ("Authorization", "Accept", "Range", "If-None-Match", "Host")
