@@ -175,6 +175,8 @@ def application(
         at_end.append(tracing.close)
         watched = tracing.storage(watched)
     serving = service(configuration, watched, secret, figures)
+    if pulling(configuration) and not watched.traits.shared:
+        _expire_here(configuration, watched)
     if figures is not None:
         oversight.follow(figures, serving.registry)
     if guarded(configuration):
@@ -186,6 +188,18 @@ def application(
         oversight.enlist(overseen.address, figures, functools.partial(_tell, serving.gate))
     made = Application(serving, access_log, figures)
     return made if tracing is None else tracing.application(made)
+
+
+def _expire_here(configuration: Configuration, storage: Storage) -> None:
+    """In this process, whose storage no other one sees. To be called where its event loop runs, or is set."""
+    from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+
+    task = asyncio.get_event_loop().create_task(proxy.expiry(configuration, storage).run())
+    _here.add(task)
+
+
+_here: set[asyncio.Task[None]] = set()
+"""Event loops hold on to tasks only weakly."""
 
 
 def rotate_keys(configuration: Configuration) -> str:
@@ -265,7 +279,9 @@ def _registry(configuration: Configuration, storage: Storage, figures: Figures |
     from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
     sources, count = proxy.sources(configuration, figures), proxy.counter(figures)
-    return Registry.pulling(storage, sources, rules=allowed, tag_concurrency=concurrency, count=count)
+    return Registry.pulling(
+        storage, sources, rules=allowed, tag_concurrency=concurrency, count=count, spool=proxy.FileSpool
+    )
 
 
 def headers(configuration: Configuration) -> tuple[tuple[bytes, bytes], ...]:

@@ -33,7 +33,7 @@ ALLOWED = {
     ],
     "lading.operations": ["lading.registry", "lading.oci", "lading.api.request"],
     "lading.client": ["lading.oci"],
-    "lading.upstream": ["lading.registry.upstream", "lading.client", "lading.oci"],
+    "lading.upstream": ["lading.registry.upstream", "lading.registry.ports", "lading.client", "lading.oci"],
     "lading.testing": ["lading.registry.ports", "lading.registry.access", "lading.oci"],
 }
 ADAPTERS = ["lading.storage", "lading.server", "lading.operations", "lading.auth", "lading.upstream"]

@@ -289,6 +289,16 @@ def test_what_is_too_old_goes(start_lading: StartRegistry, upstream: Between, pa
     assert cache.client.pull(NAME, "1.0") == package.everything()
 
 
+def test_memory_expires_too(start_lading: StartRegistry, upstream: Between, package: Package) -> None:
+    storage = {"filesystem": None, "inmemory": {}}
+    cache = start_lading(extra={**proxy(upstream, ttl="1s"), "storage": storage})
+    cache.client.pull(NAME, "1.0")
+    target, upstream.target = upstream.target, "127.0.0.1:1"
+    until(lambda: cache.client.get(f"/v2/{NAME}/manifests/{package.manifest.digest}").status != 200)
+    upstream.target = target
+    assert cache.client.pull(NAME, "1.0") == package.everything()
+
+
 def test_chained_caches(start_lading: StartRegistry, upstream: Between, package: Package) -> None:
     near = start_lading(extra=proxy(upstream))
     far = start_lading(extra=proxy(near))
@@ -302,6 +312,7 @@ def test_figures(start_lading: StartRegistry, upstream: Between, package: Packag
     cache = start_lading(extra={**proxy(upstream), "http": {"debug": debug}})
     for _ in range(2):
         cache.client.pull(NAME, "1.0")
+        until(lambda: all(stored(cache, blob.digest) for blob in package.blobs))
     cache.client.get(f"/v2/{NAME}/manifests/2")
     found = [line for line in cache.log.read_text().splitlines() if "debug server listening" in line]
     host = found[0].partition("listening ")[2].partition('"')[0].strip()

@@ -18,6 +18,9 @@ from lading.registry.ports import Storage
 from lading.registry.sources import Source, Sources
 from lading.registry.upstream import Counter, count_nothing
 from lading.upstream.remote import RemoteUpstream
+from lading.upstream.spool import FileSpool
+
+__all__ = ["FileSpool", "counter", "expiry", "sources"]
 
 
 def sources(configuration: Configuration, figures: Figures | None = None) -> Sources:

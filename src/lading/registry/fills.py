@@ -28,7 +28,7 @@ from lading.registry import layout
 from lading.registry.blobs import Blobs
 from lading.registry.ports import BusyError, PathNotFoundError, Storage, StorageError, Writer, found
 from lading.registry.sources import Source
-from lading.registry.upstream import Counter, UpstreamError, WrongError
+from lading.registry.upstream import Counter, Spool, UpstreamError, WrongError
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,8 @@ class Fill:
         """It is a blob of the repository."""
         self.failure: Exception | None = None
         self.window: deque[tuple[int, bytes]] = deque()
+        self.spool: Spool | None = None
+        """All of it, where the storage does not show what is still being written."""
         self.waiting = 0
         self.since = time.monotonic()
         """When the last client left."""
@@ -82,11 +84,20 @@ class Fill:
         self.changed = asyncio.Event()
 
     def push(self, piece: bytes) -> None:
+        if self.spool is not None:
+            self.spool.append(piece)
         self.window.append((self.have, piece))
         self.have += len(piece)
         while self.have - self.window[0][0] > WINDOW_BYTES:
             self.window.popleft()
         self.tell()
+
+    def leave(self) -> None:
+        """Nobody reads from the spool any more, if nobody is left and nothing more is to come."""
+        ended = self.stored or self.failure is not None
+        if ended and not self.waiting and self.spool is not None:
+            self.spool.close()
+            self.spool = None
 
     def recent(self, offset: int, limit: int) -> bytes:
         """From memory; empty if it is not there any more."""
@@ -100,12 +111,12 @@ class Fill:
 
 @dataclass(slots=True)
 class Fills:
-    """`follows`: other processes can read what this one writes, as it is written."""
+    """Without a `spool` all processes can read what one writes, as it is written."""
 
     storage: Storage
     blobs: Blobs
     count: Counter
-    follows: bool
+    spool: Callable[[], Spool] | None = None
     _running: dict[tuple[str, str], Fill] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -143,7 +154,7 @@ class Fills:
 
     def _session(self, name: RepositoryName, digest: Digest) -> str:
         """The id is the same in all processes, where they can share it."""
-        if not self.follows:
+        if self.spool is not None:
             return str(uuid.uuid4())
         return str(uuid.UUID(bytes=hashlib.sha256(f"{name}@{digest}".encode()).digest()[:16], version=5))
 
@@ -188,9 +199,12 @@ class FillReader:
             self._closed = True
             self._fill.waiting -= 1
             self._fill.since = time.monotonic()
+            self._fill.leave()
 
     async def _stored(self, limit: int) -> bytes:
         storage = self._fills.storage
+        if self._fill.spool is not None:
+            return self._fill.spool.read(self._offset, limit)
         for key in (f"{self._fill.session}/data", layout.blob_data(self._digest)):
             try:
                 reader = await storage.open(key, self._offset)
@@ -244,6 +258,7 @@ class _Filling:
     def _fail(self, failure: Exception) -> None:
         self.fill.failure = failure
         self.fill.tell()
+        self.fill.leave()
         log.warning("cannot cache %s of %s: %s", self.digest, self.name, failure)
 
     # -- leading
@@ -303,6 +318,8 @@ class _Filling:
             if offset > download.size or fill.size not in {None, download.size}:
                 raise WrongError(f"{self.source.upstream.host}: the size of {self.digest} has changed")
             await self.fills.storage.put(f"{session}/{SIZE}", b"%d" % download.size, durable=False)
+            if self.fills.spool is not None:
+                fill.spool = self.fills.spool()
             fill.size = download.size
             fill.have = max(fill.have, offset)
             fill.tell()
@@ -349,6 +366,7 @@ class _Filling:
         fill.size = fill.have = size
         fill.verified = fill.stored = True
         fill.tell()
+        fill.leave()
 
     # -- following
 

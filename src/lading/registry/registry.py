@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from lading.registry.repositories import Repositories
 from lading.registry.sources import Sources
 from lading.registry.tags import Tags
 from lading.registry.uploads import Uploads
-from lading.registry.upstream import Counter, count_nothing
+from lading.registry.upstream import Counter, Spool, count_nothing
 from lading.registry.validation import Rules
 
 
@@ -66,9 +67,13 @@ class Registry:
         rules: Rules | None = None,
         tag_concurrency: int = 8,
         count: Counter = count_nothing,
+        spool: Callable[[], Spool] | None = None,
     ) -> Registry:
-        """As `over`, with the repositories of upstreams."""
-        fills = Fills(storage, Blobs(storage), count, storage.traits.grows)
+        """As `over`, with the repositories of upstreams.
+
+        Blobs on their way lie in a `spool`, too, where the storage does not show what is still being written.
+        """
+        fills = Fills(storage, Blobs(storage), count, None if storage.traits.grows else spool)
         pulling = PullThrough(storage, sources, fills, count)
         blobs = PulledBlobs(storage, pulling=pulling)
         tags = PulledTags(storage, tag_concurrency, pulling=pulling)

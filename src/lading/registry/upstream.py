@@ -88,6 +88,16 @@ class Upstream(Protocol):
     async def referrers(self, name: str, subject: Digest) -> list[Digest]: ...
 
 
+class Spool(Protocol):
+    """The bytes of one blob, from its beginning, until they are stored. Raises `StorageError`."""
+
+    def append(self, piece: bytes) -> None: ...
+
+    def read(self, offset: int, limit: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
 class Counter(Protocol):
     def __call__(self, event: str, kind: str, amount: int = 1) -> None:
         """`event` is Requests, Hits, Misses, BytesPulled or BytesPushed; `kind` is blob or manifest."""
