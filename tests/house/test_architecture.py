@@ -47,6 +47,7 @@ COMPOSERS = PARTS | {
     "lading.cli",
     "lading.commands.api",
     "lading.commands.auth",
+    "lading.commands.collect",
     "lading.commands.migrate",
     "lading.commands.templates",
     "lading.__main__",

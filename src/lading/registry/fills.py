@@ -60,6 +60,8 @@ class Fill:
         self.size: int | None = None
         self.have = 0
         """Bytes that can be read by now, the last one perhaps not yet to be shown."""
+        self.written = 0
+        """Bytes that the storage has, where this process leads."""
         self.verified = False
         self.stored = False
         """It is a blob of the repository."""
@@ -88,9 +90,13 @@ class Fill:
             self.spool.append(piece)
         self.window.append((self.have, piece))
         self.have += len(piece)
-        while self.have - self.window[0][0] > WINDOW_BYTES:
+        # What is not written yet can be read nowhere else.
+        while self.have - self.window[0][0] > WINDOW_BYTES and self._is_written(*self.window[0]):
             self.window.popleft()
         self.tell()
+
+    def _is_written(self, start: int, piece: bytes) -> bool:
+        return self.spool is not None or start + len(piece) <= self.written
 
     def leave(self) -> None:
         """Nobody reads from the spool any more, if nobody is left and nothing more is to come."""
@@ -313,7 +319,7 @@ class _Filling:
     async def _download(self, session: str, writer: Writer, hasher: Hasher) -> None:
         fill, offset = self.fill, writer.size
         download = await self.source.upstream.blob(self.there, self.digest, offset)
-        writing = _Writing(writer, hasher)
+        writing = _Writing(fill, writer, hasher)
         try:
             if offset > download.size or fill.size not in {None, download.size}:
                 raise WrongError(f"{self.source.upstream.host}: the size of {self.digest} has changed")
@@ -393,7 +399,8 @@ class _Filling:
 class _Writing:
     """Stores and hashes what has come while more comes; never later than the storage can."""
 
-    def __init__(self, writer: Writer, hasher: Hasher) -> None:
+    def __init__(self, fill: Fill, writer: Writer, hasher: Hasher) -> None:
+        self._fill = fill
         self._writer = writer
         self._also: Callable[[bytes], None] = hasher.update
         self._pieces: list[bytes] = []
@@ -420,6 +427,7 @@ class _Writing:
         while self._pieces:
             pieces, self._pieces, self._pending = self._pieces, [], 0
             await self._writer.write(pieces, self._also)
+            self._fill.written = self._writer.size
 
 
 async def _told_size(storage: Storage, session: str) -> int:
