@@ -56,7 +56,7 @@ class FrostfsStorage:
     """See `lading.registry.ports.Storage`. Nothing is connected before the first call."""
 
     name = DRIVER
-    traits = Traits(shared=True)
+    traits = Traits(shared=True, flat=True)
 
     def __init__(
         self,

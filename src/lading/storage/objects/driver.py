@@ -43,7 +43,7 @@ _COMPONENT = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]+", re.ASCII)
 class ObjectStorage:
     """See `lading.registry.ports.Storage`."""
 
-    traits = Traits(shared=True, redirects=True)
+    traits = Traits(shared=True, redirects=True, flat=True)
 
     def __init__(self, bucket: Bucket, prefix: str) -> None:
         """`prefix` is empty or ends with a slash."""
