@@ -374,7 +374,10 @@ def debug_listener(configuration: Configuration, passed: Activation = NOT_PASSED
 
 
 def _tcp_listener(option: str, address: str) -> Listener:
-    host, port = split_address(address)
+    try:
+        host, port = split_address(address)
+    except ValueError as error:
+        raise BuildError(f"{option}: {error}") from error
     if not host:
         everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104
         return Listener(everywhere, port, option=option)

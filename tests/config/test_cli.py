@@ -60,6 +60,21 @@ class TestCheck:
             "warning: c.yml:4:3: http.adr: unknown key, ignored (did you mean addr?)",
         ]
 
+    @pytest.mark.parametrize(
+        ("parameters", "keys"),
+        [
+            ("gcs: {chunksize: 100, maxconcurrency: x}", ["chunksize", "maxconcurrency"]),
+            ("azure: {accountname: a, credentials: {type: shared_key}}", ["container", "accountkey"]),
+            ("frostfs: {wallet: {path: x}, peers: {0: {address: x}}}", ["wallet.password", "peers.0.address"]),
+        ],
+    )
+    def test_parameters_of_a_driver(self, write, capsys, parameters, keys):
+        assert main(["config", "check", write(f"version: 0.1\nstorage: {{{parameters}}}\n")]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        for key in [f"storage.{parameters.partition(':')[0]}.{key}" for key in keys] + ["http.addr"]:
+            [line] = [line for line in lines if f" {key}: " in line]
+            assert line.startswith("error: c.yml:"), line
+
     def test_what_this_version_has_not(self, write, capsys):
         assert main(["config", "check", write(f"{GOOD}auth: ldap\n")]) == 1
         assert capsys.readouterr().out.startswith(
