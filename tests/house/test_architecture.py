@@ -36,7 +36,8 @@ ALLOWED = {
 }
 ADAPTERS = ["lading.storage", "lading.server", "lading.operations", "lading.auth"]
 PARTS = {
-    f"lading.compose.{part}" for part in ("accounts", "auth", "check", "error", "policy", "storage", "tokens")
+    f"lading.compose.{part}"
+    for part in ("accounts", "auth", "check", "error", "extensions", "middleware", "policy", "storage", "tokens")
 }
 COMPOSERS = PARTS | {"lading.build", "lading.oversight", "lading.cli", "lading.commands.auth", "lading.__main__"}
 ENTRIES = COMPOSERS | {"lading", "lading.commands", "lading.compose", "lading.digest"}
