@@ -22,12 +22,21 @@ from lading.compose.storage import storage
 from lading.config.load import parse
 from lading.registry.ports import Storage
 from lading.storage.memory import MemoryStorage
-from lading.storage.wrappers.addresses import PublishedRanges, parse as parse_ranges
+from lading.storage.wrappers.addresses import PublishedRanges
+from lading.storage.wrappers.addresses import parse as parse_ranges
 from lading.storage.wrappers.passing import PassingStorage
 from lading.storage.wrappers.redirect import RedirectStorage, RewriteStorage
 
 KEY = rsa.generate_private_key(65537, 2048)
-S3 = {"s3": {"bucket": "b", "region": "eu-central-1", "accesskey": "a", "secretkey": "s", "rootdirectory": "/in/side"}}
+S3 = {
+    "s3": {
+        "bucket": "b",
+        "region": "eu-central-1",
+        "accesskey": "a",
+        "secretkey": "s",
+        "rootdirectory": "/in/side",
+    }
+}
 
 
 class Signing(PassingStorage):
@@ -74,7 +83,9 @@ async def test_rewrite() -> None:
     assert await RewriteStorage(inner, "http", "cdn.example:81", "/container").redirect("/a/b", "GET") == (
         "http://cdn.example:81/a/b?sig=a%2Fb&for=GET"
     )
-    assert await RewriteStorage(inner, prefix="/other").redirect("/a", "HEAD") == await inner.redirect("/a", "HEAD")
+    assert await RewriteStorage(inner, prefix="/other").redirect("/a", "HEAD") == await inner.redirect(
+        "/a", "HEAD"
+    )
     assert await RewriteStorage(MemoryStorage(), "https", "cdn.example").redirect("/a/b", "GET") is None
 
 
@@ -144,7 +155,7 @@ class Lists(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
 
@@ -193,12 +204,18 @@ async def test_a_failing_refresh_keeps_the_list(
 @pytest.mark.parametrize(
     ("element", "line"),
     [
-        ({"name": "no"}, "[0].name: unable to configure storage middleware (no): no storage middleware registered"),
+        (
+            {"name": "no"},
+            "[0].name: unable to configure storage middleware (no): no storage middleware registered",
+        ),
         ({"name": "redirect"}, "[0].options.baseurl: no baseurl provided"),
         ({"name": "redirect", "options": {"baseurl": 1}}, "[0].options.baseurl: baseurl must be a string"),
         ({"name": "redirect", "options": {"baseurl": "//x"}}, "[0].options.baseurl: no scheme specified"),
         ({"name": "redirect", "options": {"baseurl": "x:1"}}, "[0].options.baseurl: no host specified"),
-        ({"name": "redirect", "options": {"baseurl": "http://["}}, "[0].options.baseurl: unable to parse redirect"),
+        (
+            {"name": "redirect", "options": {"baseurl": "http://["}},
+            "[0].options.baseurl: unable to parse redirect",
+        ),
         ({"name": "rewrite", "options": {"host": 1}}, "[0].options.host: host must be a string"),
         ({"name": "rewrite", "options": {"host": "a b"}}, "[0].options.host: is no part of a URL: has a space"),
         ({"name": "cloudfront"}, "[0].options.baseurl: no baseurl provided"),
@@ -211,8 +228,14 @@ async def test_a_failing_refresh_keeps_the_list(
         ({"updatefrenquency": 5}, "[0].options.updatefrenquency: invalid updatefrequency"),
         ({"iprangesurl": "file:///x"}, "[0].options.iprangesurl: must be an URL of http"),
         ({"name": "diskcache", "options": {"size": 1}}, "[0].options.directory: is not set"),
-        ({"name": "diskcache", "options": {"directory": "x", "size": 1}}, "[0].options.directory: 'x' is not an abs"),
-        ({"name": "diskcache", "options": {"directory": "/x", "size": "1 mile"}}, "[0].options.size: must be a num"),
+        (
+            {"name": "diskcache", "options": {"directory": "x", "size": 1}},
+            "[0].options.directory: 'x' is not an abs",
+        ),
+        (
+            {"name": "diskcache", "options": {"directory": "/x", "size": "1 mile"}},
+            "[0].options.size: must be a num",
+        ),
     ],
 )
 def test_what_is_refused(element: dict[str, Any], line: str, key_file: Path) -> None:
@@ -226,7 +249,9 @@ def test_what_does_not_go_together(key_file: Path, tmp_path: Path) -> None:
         made(cloudfront(key_file))
     cache = {"name": "diskcache", "options": {"directory": str(tmp_path / "cache"), "size": "1GiB"}}
     redirect = {"name": "redirect", "options": {"baseurl": "https://one.example"}}
-    with pytest.raises(BuildError, match=r"^middleware.storage\[1\]: redirect sends clients past the diskcache of"):
+    with pytest.raises(
+        BuildError, match=r"^middleware.storage\[1\]: redirect sends clients past the diskcache of"
+    ):
         made(cache, redirect)
     made(redirect, cache)
     made(cache, redirect, redirect={"disable": True})
