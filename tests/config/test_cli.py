@@ -109,7 +109,7 @@ class TestServe:
     def test_the_line_for_what_this_version_has_not(self, write, capsys):
         assert main(["serve", write(f"{GOOD}redis: {{addrs: [a]}}\n")]) == 1
         assert capsys.readouterr().err == (
-            "configuration error: error parsing c.yml: c.yml:4:16: redis.addrs:"
+            "configuration error: error parsing c.yml: c.yml:4:9: redis.addrs:"
             " not supported by this version of Lading: redis is not spoken\n"
         )
 
