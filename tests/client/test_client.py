@@ -53,7 +53,7 @@ def test_challenges(lines: list[str], challenges: list[Challenge]) -> None:
 @pytest.mark.parametrize(
     ("registry", "realm", "expected"),
     [
-        ("https://registry-1.docker.io", "https://auth.docker.io/token", True),
+        ("https://upstream.example.com", "https://auth.example.com/token", True),
         ("https://r.example.com", "https://r.example.com/token", True),
         ("https://r.example.com", "https://r.example.com:8443/token", True),
         ("https://r.example.com", "http://r.example.com/token", False),
