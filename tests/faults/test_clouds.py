@@ -38,12 +38,11 @@ TAKEN_OVER_SECONDS = 60.0
 @contextlib.contextmanager
 def behind_a_proxy(store: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, FaultProxy]]:
     """The section of the configuration, with nothing else that asks the store."""
-    with STORES[store](folder) as section:
-        with faultproxy(os.environ["STORAGE_EMULATOR_HOST"]) as proxy:
-            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.host)
-            maintenance = {"uploadpurging": {"enabled": False}}
-            storage = {store: section, "redirect": {"disable": True}, "maintenance": maintenance}
-            yield {"storage": storage, "health": {"storagedriver": {"enabled": False}}}, proxy
+    with STORES[store](folder) as section, faultproxy(os.environ["STORAGE_EMULATOR_HOST"]) as proxy:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.host)
+        maintenance = {"uploadpurging": {"enabled": False}}
+        storage = {store: section, "redirect": {"disable": True}, "maintenance": maintenance}
+        yield {"storage": storage, "health": {"storagedriver": {"enabled": False}}}, proxy
 
 
 @pytest.mark.parametrize("store", ["gcs"])

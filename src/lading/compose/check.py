@@ -73,6 +73,8 @@ def _found(loaded: Loaded, *, addressed: bool) -> Iterator[tuple[Path, str]]:
     if all(path[0] != "storage" for path, _ in loaded.wrong):
         yield from mistakes(configuration)
         yield from _trial(storage, configuration)
+    if build.pulling(configuration):
+        yield from _pulling(configuration)
     yield from _trial(_tls, configuration)
     yield from _trial(build.debug_listener, configuration)
 
@@ -96,6 +98,12 @@ def _auth(configuration: Configuration) -> Iterator[tuple[Path, str]]:
     for line in auth.problems(configuration):
         yield _split(line)
     yield from _trial(auth.check_files, configuration)
+
+
+def _pulling(configuration: Configuration) -> Iterator[tuple[Path, str]]:
+    from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+
+    yield from _trial(proxy.sources, configuration)
 
 
 def _tls(configuration: Configuration) -> None:

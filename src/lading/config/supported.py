@@ -62,7 +62,6 @@ SETTINGS = (
     Setting("middleware.storage", lambda c: _middleware(c, "storage"), "there is no middleware"),
     Setting("notifications.endpoints", lambda c: any(not e.disabled for e in c.notifications.endpoints), "no events are sent"),
     Setting("redis.addrs", lambda c: c.redis.addrs, "redis is not spoken"),
-    Setting("proxy.remoteurl", lambda c: c.proxy.remoteurl, "it cannot pull through"),
 )
 # fmt: on
 

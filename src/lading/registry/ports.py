@@ -93,6 +93,9 @@ class Traits:
     locks: bool = True
     """`hold` keeps out the requests of all processes; otherwise those of its own process alone (decision 0008)."""
 
+    grows: bool = False
+    """All processes can read an object while it is written, as cheaply as one that is complete."""
+
 
 class Reader(Protocol):
     """The bytes of one object from an offset on. The object was there when it was opened."""

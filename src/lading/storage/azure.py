@@ -130,7 +130,7 @@ class _Blobs:
                     credential=self._credential(transport),
                     transport=transport,
                     retry_policy=ExponentialRetry(
-                        initial_backoff=0.3, increment_base=1.5, retry_total=3, random_jitter_range=0.2
+                        initial_backoff=1, increment_base=2, retry_total=3, random_jitter_range=1
                     ),
                     connection_verify=self._verify,
                     connection_timeout=10,
