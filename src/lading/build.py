@@ -21,7 +21,7 @@ from lading.api.service import Gate, Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
 from lading.compose.error import BuildError
-from lading.compose.storage import ask, storage
+from lading.compose.storage import ask, driver, storage
 from lading.config import variables
 from lading.config.activation import NOT_PASSED, Activation
 from lading.config.models.configuration import Configuration
@@ -66,7 +66,7 @@ def processes(
     Raises `BuildError`, `ServerError`.
     """
     shared = storage(configuration)
-    ask(shared)
+    ask(driver(configuration))
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if shared.traits.shared else 1
     if not shared.traits.shared and workers > 1:
@@ -169,14 +169,13 @@ def application(
     """
     access_log = None if configuration.log.accesslog.disabled else AccessLog()
     figures = oversight.figures(configuration, overseen)
-    watched = oversight.watched(storage(configuration), figures)
     tracing = oversight.tracing(traces)
     if tracing is not None:
         at_end.append(tracing.close)
-        watched = tracing.storage(watched)
-    serving = service(configuration, watched, secret, figures)
-    if pulling(configuration) and not watched.traits.shared:
-        _expire_here(configuration, watched)
+    made_storage = storage(configuration, functools.partial(oversight.watched, counting=figures, tracing=tracing))
+    serving = service(configuration, made_storage, secret, figures)
+    if pulling(configuration) and not made_storage.traits.shared:
+        _expire_here(configuration, made_storage)
     if figures is not None:
         oversight.follow(figures, serving.registry)
     if guarded(configuration):
@@ -231,7 +230,7 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
 
     async def run() -> None:
         figures = oversight.figures(configuration, overseen)
-        watched = oversight.watched(storage(configuration), figures)
+        watched = storage(configuration, functools.partial(oversight.watched, counting=figures))
         chores: list[Chore] = []
         if purges is not None:
             chores.append(functools.partial(housekeeping.purge_regularly, watched, purges))

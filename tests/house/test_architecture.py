@@ -39,7 +39,18 @@ ALLOWED = {
 ADAPTERS = ["lading.storage", "lading.server", "lading.operations", "lading.auth", "lading.upstream"]
 PARTS = {
     f"lading.compose.{part}"
-    for part in ("accounts", "auth", "check", "error", "policy", "proxy", "storage", "tokens")
+    for part in (
+        "accounts",
+        "auth",
+        "check",
+        "error",
+        "extensions",
+        "middleware",
+        "policy",
+        "proxy",
+        "storage",
+        "tokens",
+    )
 }
 COMPOSERS = PARTS | {
     "lading.build",

@@ -125,6 +125,23 @@ UPSTREAM_REMAINING = Metric(
 _LEAST = frozenset({UPSTREAM_LIMIT.name, UPSTREAM_REMAINING.name})
 """Not summed over processes: each was told the same, at another time."""
 
+DISK_CACHE = {
+    "hits": Metric("lading_disk_cache_hits", "counter", "Blobs served from the local disk."),
+    "misses": Metric("lading_disk_cache_misses", "counter", "Blobs served by the storage behind the disk cache."),
+    "hit_bytes": Metric(
+        "lading_disk_cache_hit_bytes",
+        "counter",
+        "Sizes of the blobs that were served, whole or in part, from disk.",
+    ),
+    "kept_bytes": Metric("lading_disk_cache_kept_bytes", "counter", "Bytes of blobs put on the local disk."),
+    "evictions": Metric("lading_disk_cache_evictions", "counter", "Blobs removed to make room for others."),
+    "dropped": Metric("lading_disk_cache_dropped", "counter", "Blobs removed because their file was damaged."),
+    "failures": Metric(
+        "lading_disk_cache_failures", "counter", "Blobs not kept: errors of the disk, wrong content."
+    ),
+}
+"""By the names in the counts of the storage."""
+
 WORKERS = Metric("lading_workers", "gauge", "Worker processes that are there to answer.")
 RESTARTS = Metric("lading_worker_restarts", "counter", "Worker processes started in place of dead ones.")
 SILENT = Metric("lading_workers_silent", "gauge", "Worker processes that did not hand over their figures in time.")
@@ -143,7 +160,7 @@ STARTED = Metric(
 
 METRICS: tuple[Metric, ...] = (
     *(IN_FLIGHT, REQUESTS, DURATIONS, REQUEST_SIZES, RESPONSE_SIZES, ACTIONS),
-    *(CACHE_REQUESTS, CACHE_HITS, CACHE_ERRORS, *PROXY.values()),
+    *(CACHE_REQUESTS, CACHE_HITS, CACHE_ERRORS, *PROXY.values(), *DISK_CACHE.values()),
     *(UPSTREAM_ANSWERS, UPSTREAM_LIMIT, UPSTREAM_REMAINING),
     *(RECEIVED, SENT, UPLOADS, ACTION_ERRORS, WORKERS, RESTARTS, SILENT, FAILING, INFO),
     *(COLLECTIONS, CPU, RESIDENT, VIRTUAL, OPEN_FDS, MAX_FDS, STARTED),

@@ -22,7 +22,7 @@ Lading's own: the original skips directories it does not know. The file in `_pul
 
 from __future__ import annotations
 
-from lading.oci.digest import Digest
+from lading.oci.digest import Digest, InvalidDigestError
 from lading.oci.names import RepositoryName, Tag
 
 ROOT = "/docker/registry/v2"
@@ -118,3 +118,15 @@ def upload_data(name: str, upload_id: str) -> str:
 
 def upload_hash_state(name: str, upload_id: str, algorithm: str, offset: int) -> str:
     return f"{REPOSITORIES}/{name}/{UPLOADS}/{upload_id}/hashstates/{algorithm}/{offset}"
+
+
+def blob_of(key: str) -> Digest | None:
+    """Whose data lies at `key`, or None: the inverse of `blob_data`."""
+    match key.removeprefix(f"{BLOBS}/").split("/"):
+        case [algorithm, _, encoded, "data"] if key.startswith(BLOBS):
+            try:
+                digest = Digest.parse(f"{algorithm}:{encoded}")
+            except InvalidDigestError:
+                return None
+            return digest if blob_data(digest) == key else None
+    return None

@@ -252,8 +252,11 @@ class Storage(Protocol):
         """
         ...
 
-    async def redirect(self, key: str, method: str) -> str | None:
-        """A URL where a client may GET or HEAD the object itself for a while, or None: serve it yourself."""
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:
+        """A URL where a client may GET or HEAD the object itself for a while, or None: serve it yourself.
+
+        `client` is the address that asks, empty where it is not known.
+        """
         ...
 
 

@@ -209,9 +209,9 @@ class PulledBlobs(Blobs):
         except UpstreamError as failure:
             raise told(failure, errors.BLOB_UNKNOWN) from failure
 
-    async def redirect(self, name: RepositoryName, digest: Digest, method: str) -> str | None:
+    async def redirect(self, name: RepositoryName, digest: Digest, method: str, client: str) -> str | None:
         try:
-            return await super().redirect(name, digest, method)
+            return await super().redirect(name, digest, method, client)
         except RegistryError:
             if self.pulling.sources.of(name) is None:
                 raise

@@ -168,7 +168,7 @@ class MemoryStorage:
                     del self._held[key]
                 self._released.notify_all()
 
-    async def redirect(self, key: str, method: str) -> str | None:  # noqa: ARG002
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:  # noqa: ARG002
         check_key(DRIVER, key)
         return None
 

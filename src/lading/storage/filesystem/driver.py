@@ -233,7 +233,7 @@ class FilesystemStorage:
         finally:
             os.close(descriptor)
 
-    async def redirect(self, key: str, method: str) -> str | None:  # noqa: ARG002
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:  # noqa: ARG002
         check_key(DRIVER, key)
         return None
 

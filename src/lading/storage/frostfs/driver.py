@@ -297,7 +297,7 @@ class FrostfsStorage:
                 return self._locks.take(name, shared=shared)
             await asyncio.sleep(HOLD_SECONDS)
 
-    async def redirect(self, key: str, method: str) -> str | None:  # noqa: ARG002
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:  # noqa: ARG002
         check_key(DRIVER, key)
         return None
 

@@ -183,7 +183,7 @@ class ObjectStorage:
             if not shared:
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def redirect(self, key: str, method: str) -> str | None:
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:  # noqa: ARG002
         name = self._name(key)
         return await self._bucket.signed(name, method) if method in {"GET", "HEAD"} else None
 
