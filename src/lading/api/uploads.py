@@ -18,7 +18,7 @@ async def post(service: Service, request: Request, route: Route) -> Response:
     """Mount a blob of another repository, or store the body as a blob, or else start a session."""
     name = RepositoryName.parse(route.name)
     if route.endpoint is Endpoint.UPLOAD:
-        await _continue(service, request, route, exact=True)  # it is not used, but must be the client's
+        await _continue(service, request, route)  # the session is not used, but it must be the client's
     if mounted := await _mount(service, request, name):
         return _created(service, request, name, mounted)
     uploads = service.registry.uploads
@@ -42,21 +42,21 @@ async def get(service: Service, request: Request, route: Route) -> Response:
     """The state of a session; GET and HEAD alike."""
     if route.endpoint is Endpoint.UPLOADS:
         raise errors.BLOB_UPLOAD_UNKNOWN(detail="blob upload unknown")
-    upload = await service.registry.uploads.get(RepositoryName.parse(route.name), route.item)
+    upload = await _find(service, route)
     return Response(204, _session(service, request, upload, _algorithm(service, request)), None)
 
 
 async def patch(service: Service, request: Request, route: Route) -> Response:
-    upload, offset, algorithm = await _continue(service, request, route)
+    upload, algorithm = _resume(service, request, route)
     content_type = request.header(b"content-type")
     if content_type and content_type != media.OCTET_STREAM:
         raise errors.BLOB_UPLOAD_MEDIA_TYPE(detail=f"bad Content-Type, want {media.OCTET_STREAM}")
-    upload = await service.registry.uploads.append(upload, _chunk(request, offset), algorithm)
+    upload = await service.registry.uploads.append(upload, _chunk(request, upload.offset), algorithm)
     return Response(202, _session(service, request, upload, algorithm))
 
 
 async def put(service: Service, request: Request, route: Route) -> Response:
-    upload, offset, _ = await _continue(service, request, route)
+    upload, _ = _resume(service, request, route)
     text = request.parameter("digest")
     if not text:
         raise errors.DIGEST_INVALID(detail="digest missing")
@@ -64,12 +64,12 @@ async def put(service: Service, request: Request, route: Route) -> Response:
         digest = Digest.parse(text)
     except InvalidDigestError as error:
         raise errors.DIGEST_INVALID(detail="digest parsing failed") from error
-    await service.registry.uploads.finish(upload, _chunk(request, offset), digest)
+    await service.registry.uploads.finish(upload, _chunk(request, upload.offset), digest)
     return _created(service, request, upload.name, digest)
 
 
 async def delete(service: Service, request: Request, route: Route) -> Response:
-    upload, _, _ = await _continue(service, request, route, exact=True)
+    upload = await _continue(service, request, route)
     await service.registry.uploads.cancel(upload)
     return Response(204, [_uuid(upload)], None)
 
@@ -104,25 +104,29 @@ def _single_post_digest(request: Request) -> Digest | None:
     return digest
 
 
-async def _continue(
-    service: Service, request: Request, route: Route, *, exact: bool = False
-) -> tuple[Upload, int, str]:
-    """The session of a signed URL, where its client believes it to be, and the algorithm it asked for.
+async def _find(service: Service, route: Route) -> Upload:
+    return await service.registry.uploads.get(RepositoryName.parse(route.name), route.item)
 
-    Whether it is there is found out now if `exact`, or else when a chunk is appended.
-    """
+
+async def _continue(service: Service, request: Request, route: Route) -> Upload:
+    """The session of a signed URL. Raises RANGE_INVALID if it is not where its client believes it to be."""
+    offset = _resume(service, request, route)[0].offset
+    upload = await _find(service, route)
+    if upload.offset != offset:
+        raise errors.RANGE_INVALID()
+    return upload
+
+
+def _resume(service: Service, request: Request, route: Route) -> tuple[Upload, str]:
+    """The session of a signed URL, to be written to, and the algorithm it is for."""
     if route.endpoint is Endpoint.UPLOADS:
         raise errors.BLOB_UPLOAD_UNKNOWN()
     state = service.states.verify(request.parameter("_state"))
     if (state.name, state.id) != (route.name, route.item):
         raise errors.BLOB_UPLOAD_STATE_INVALID()
-    uploads, name = service.registry.uploads, RepositoryName.parse(route.name)
-    if not exact:
-        return await uploads.find(name, route.item, state.offset), state.offset, state.algorithm
-    upload = await uploads.get(name, route.item)
-    if upload.offset != state.offset:
-        raise errors.RANGE_INVALID()
-    return upload, state.offset, state.algorithm
+    name = RepositoryName.parse(route.name)
+    upload = service.registry.uploads.resume(name, route.item, state.started_at, state.offset)
+    return upload, state.algorithm
 
 
 def _algorithm(service: Service, request: Request) -> str:

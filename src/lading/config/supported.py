@@ -42,10 +42,6 @@ LEVELS = frozenset({"panic", "fatal", "error", "warn", "warning", "info", "debug
 """What hooks may be of."""
 
 
-def _middleware(configuration: Configuration, point: str) -> bool:
-    return any(not element.disabled for element in configuration.middleware.get(point, []))
-
-
 def _auth_type(configuration: Configuration) -> str:
     """Only `none` may be written in any case."""
     name = configuration.auth.type
@@ -63,18 +59,13 @@ DRIVERS: dict[str, type[Section]] = {
 # fmt: off
 CHOICES = (
     Choice("log.formatter", lambda c: c.log.formatter, ("text", "json", "logstash", ""), 'unsupported logging formatter: "<x>"'),
-    Choice("storage", lambda c: c.storage.driver, ("filesystem", "inmemory", "s3", "s3aws", "azure", "gcs", "frostfs"), "StorageDriver not registered: <x>"),
     Choice("auth", _auth_type, ("none", "silly", "htpasswd", "token", ""), "unable to configure authorization (<x>): no access controller registered with name: <x>"),
 )
 
 SETTINGS = (
     Setting("storage.cache.blobdescriptor", lambda c: c.storage.cache.blobdescriptor == "redis", "redis is not spoken"),
-    Setting("middleware.registry", lambda c: _middleware(c, "registry"), "there is no middleware"),
-    Setting("middleware.repository", lambda c: _middleware(c, "repository"), "there is no middleware"),
-    Setting("middleware.storage", lambda c: _middleware(c, "storage"), "there is no middleware"),
     Setting("notifications.endpoints", lambda c: any(not e.disabled for e in c.notifications.endpoints), "no events are sent"),
     Setting("redis.addrs", lambda c: c.redis.addrs, "redis is not spoken"),
-    Setting("proxy.remoteurl", lambda c: c.proxy.remoteurl, "it cannot pull through"),
 )
 # fmt: on
 
@@ -101,6 +92,7 @@ def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
         problems: list[Problem] = []
         DRIVERS[driver].read(configuration.storage.parameters, problems, ("storage", driver))
         yield from (([str(step) for step in steps], what) for steps, what in problems)
+    yield from _middleware(configuration)
     if configuration.auth.surplus:
         types = ", ".join([configuration.auth.type, *configuration.auth.surplus])
         yield ["auth"], f"more than one type in configuration or environment: {types}"
@@ -120,6 +112,15 @@ def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
     for (*section, key), values in unnamed.items():
         if "" in values:
             yield section, f"{key} is not set"
+
+
+def _middleware(configuration: Configuration) -> Iterator[tuple[Path, str]]:
+    """That of the storage is looked at where it is made."""
+    for point in ("registry", "repository"):
+        for index, element in enumerate(configuration.middleware.get(point, [])):
+            if not element.disabled:
+                what = f"unable to configure {point} middleware (<x>): no {point} middleware registered with name: <x>"
+                yield ["middleware", point, index, "name"], what.replace("<x>", element.name)
 
 
 def _unaddressed(configuration: Configuration) -> Iterator[tuple[Path, str]]:

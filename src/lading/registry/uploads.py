@@ -16,7 +16,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from lading.oci import errors
 from lading.oci.digest import CANONICAL, Digest
@@ -59,7 +59,10 @@ _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A session. `offset` is the number of bytes stored so far; `started_at` is in RFC 3339."""
+    """A session. `offset` is the number of bytes stored so far; `started_at` is in RFC 3339.
+
+    To write to one it need not be looked for before: `append` and `finish` find out whether it is there.
+    """
 
     name: RepositoryName
     id: str
@@ -102,28 +105,29 @@ class Uploads:
         upload = Upload(name, _new_id(), _now(), 0)
         # Not durable: a client whose session is gone after a power cut starts another. But the first session of a
         # repository makes directories that durable content will lie in.
-        first = not self.storage.traits.durable and await found(self.storage, layout.uploads(name)) is None
+        flat = self.storage.traits.flat
+        first = not flat and await found(self.storage, layout.uploads(name)) is None
         key = layout.upload_started_at(name, upload.id)
         await self.storage.put(key, upload.started_at.encode("ascii"), durable=first)
         return upload
 
     async def get(self, name: RepositoryName, upload_id: str) -> Upload:
         """Raises BLOB_UPLOAD_UNKNOWN."""
-        upload = await self.find(name, upload_id, 0)
-        held = await found(self.storage, layout.upload_data(name, upload_id))
-        return upload if held is None else replace(upload, offset=held.size)
-
-    async def find(self, name: RepositoryName, upload_id: str, offset: int) -> Upload:
-        """The session as its client believes it to be, at `offset`: to be continued by a chunk that says so too.
-
-        Raises BLOB_UPLOAD_UNKNOWN.
-        """
         _check_id(upload_id)
         try:
             started_at = await self.storage.get(layout.upload_started_at(name, upload_id))
         except PathNotFoundError as error:
             raise _unknown() from error
-        return Upload(name, upload_id, started_at.decode("ascii", "replace"), offset)
+        try:
+            size = (await self.storage.stat(layout.upload_data(name, upload_id))).size
+        except PathNotFoundError:
+            size = 0
+        return Upload(name, upload_id, started_at.decode("ascii", "replace"), size)
+
+    def resume(self, name: RepositoryName, upload_id: str, started_at: str, offset: int) -> Upload:
+        """The session as its client knows it, to be written to. Raises BLOB_UPLOAD_UNKNOWN for what is no id."""
+        _check_id(upload_id)
+        return Upload(name, upload_id, started_at, offset)
 
     async def append(self, upload: Upload, chunk: Chunk, algorithm: str = CANONICAL) -> Upload:
         """Store a chunk. What arrived before an error of the client stays in the session.
@@ -133,7 +137,8 @@ class Uploads:
         """
         async with self._writing(upload, chunk) as writer:
             await self._copy(upload, chunk.body, writer, algorithm)
-            await self._check_there(upload, writer)
+            if not await self._is_there(upload):
+                raise _unknown()  # cancelled meanwhile, and the bytes with it
         return Upload(upload.name, upload.id, upload.started_at, writer.size)
 
     async def finish(self, upload: Upload, chunk: Chunk, digest: Digest) -> None:
@@ -142,10 +147,7 @@ class Uploads:
         Raises as `append`; and DIGEST_INVALID if the content has another digest: then the session is removed.
         """
         async with self._writing(upload, chunk) as writer:
-            fresh = writer.size == 0
             await self._copy(upload, chunk.body, writer, digest.algorithm)
-            if fresh:
-                await self._check_there(upload, writer)
             if await self._digest(upload, writer.size, digest.algorithm) != digest:
                 await self._discard(upload)
                 raise errors.DIGEST_INVALID(
@@ -171,6 +173,11 @@ class Uploads:
         """The session's only writer, at the place where the chunk belongs; closed, and the hash kept, after."""
         writer = await self._writer(upload)
         try:
+            if writer.size == 0 and not await self._is_there(upload):
+                # It ended, perhaps while this request waited for the writer, which then made a file of its own.
+                await writer.cancel()
+                await self._discard(upload)
+                raise _unknown()
             chunk.check(writer.size)
             yield writer
         except StorageFullError:
@@ -256,16 +263,6 @@ class Uploads:
 
     async def _is_there(self, upload: Upload) -> bool:
         return await found(self.storage, layout.upload_started_at(upload.name, upload.id)) is not None
-
-    async def _check_there(self, upload: Upload, writer: Writer) -> None:
-        """Raises BLOB_UPLOAD_UNKNOWN, and leaves nothing, where the session was cancelled or finished.
-
-        It may be just now, or while this request waited for a writer, which then made a file of its own.
-        """
-        if not await self._is_there(upload):
-            await writer.cancel()
-            await self._discard(upload)
-            raise _unknown()
 
     async def _discard(self, upload: Upload) -> None:
         self._hashes.pop(upload.id, None)

@@ -38,7 +38,7 @@ class S3Storage:
     """
 
     name = DRIVER
-    traits = Traits(shared=True, redirects=True, locks=False, durable=True)
+    traits = Traits(shared=True, redirects=True, flat=True, locks=False)
 
     def __init__(self, options: Options, uploads: str = "", files: Sequence[str] = ()) -> None:
         self._bucket = Bucket(options)
@@ -195,10 +195,14 @@ class S3Storage:
             if not held.users:
                 self._held.pop(key, None)
 
-    async def redirect(self, key: str, method: str) -> str | None:
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:  # noqa: ARG002
         operation = {"GET": "get_object", "HEAD": "head_object"}.get(method)
         check_key(DRIVER, key)
         return None if operation is None else await self._bucket.url(operation, key)
+
+    def object_name(self, key: str) -> str:
+        """What the object is called in the bucket: where a CDN in front of the bucket finds it."""
+        return self._bucket.name(check_key(DRIVER, key))
 
     def _may_be_unfinished(self, key: str) -> bool:
         return not self._uploads or (key.endswith("/data") and self._is_of_uploads(key))
