@@ -19,6 +19,8 @@ from tests.servers.content import Package
 from tests.servers.process import Config, Registry, StartRegistry
 from tests.servers.serving import FOUR_WORKERS, Serving
 
+from lading.registry.pullthrough import PATIENCE_SECONDS
+
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(90)]
 
 
@@ -126,6 +128,25 @@ def test_misses_are_remembered_and_retry_after_is_obeyed(start_lading: StartRegi
     assert upstream.asked("/manifests/other", "HEAD") <= workers
     # What is cached goes out all the same.
     cache.client.get(f"/v2/{NAME}/manifests/1.0").expect(200)
+
+
+def test_a_slow_upstream_is_not_waited_for(
+    start_lading: StartRegistry, upstream: Between, package: Package
+) -> None:
+    """What is cached is served after some seconds; then, for a while, at once."""
+    cache = start_lading(extra=proxy(upstream))
+    cache.client.pull(NAME, "1.0")
+    gate = threading.Event()
+    upstream.fault("/manifests/", Fault(gate=gate))
+    took = []
+    for _ in range(1 + 2 * len(os.sched_getaffinity(0))):
+        begun = time.monotonic()
+        answer = cache.client.get(f"/v2/{NAME}/manifests/1.0").expect(200)
+        assert answer.header("Docker-Content-Digest") == package.manifest.digest
+        took.append(time.monotonic() - begun)
+    gate.set()
+    assert max(took) < PATIENCE_SECONDS + 5
+    assert min(took) < PATIENCE_SECONDS / 2
 
 
 HTML = Fault(200, {"Content-Type": "text/html"}, b"<html>Sign in to the network</html>")

@@ -14,7 +14,10 @@ PIECE = 64 * 1024
 
 @dataclass
 class Fault:
-    """What happens instead of, or to, an answer. `after` bytes of the body it breaks off, or waits for `gate`."""
+    """What happens instead of, or to, an answer. `after` bytes of the body it breaks off, or waits for `gate`.
+
+    With a gate alone it waits before it answers.
+    """
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -70,6 +73,9 @@ class _Handler(BaseHTTPRequestHandler):
         between = self.between
         between.requests.append((self.command, self.path, self.headers["Authorization"] or ""))
         fault = between.choose(self.command, self.path) or Fault()
+        if fault.gate is not None and fault.after is None:
+            while not fault.gate.wait(0.05) and not between.stopping.is_set():
+                pass
         if fault.status:
             self._head(fault.status, fault.headers, len(fault.body))
             self.wfile.write(b"" if self.command == "HEAD" else fault.body)
