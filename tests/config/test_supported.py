@@ -97,7 +97,6 @@ def test_what_is_honoured():
         ("health: {file: [{interval: 5s}]}", "health.file: file is not set"),
         ("health: {http: [{interval: 5s}]}", "health.http: uri is not set"),
         ("health: {tcp: [{interval: 5s}]}", "health.tcp: addr is not set"),
-        ("proxy: {remoteurl: https://a}", "proxy.remoteurl: "),
     ],
 )
 def test_what_is_not(body, line):

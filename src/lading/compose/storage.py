@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import json
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from lading.compose import extensions
@@ -18,6 +18,7 @@ from lading.config.models.configuration import Configuration
 from lading.config.models.frostfs import SCHEMES, FrostfsParameters
 from lading.config.models.gcs import GcsParameters
 from lading.config.models.s3 import S3Parameters
+from lading.config.models.section import Problem, Section
 from lading.config.models.storage import FilesystemParameters
 from lading.registry import layout
 from lading.registry.ports import Storage, StorageError
@@ -211,6 +212,23 @@ DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
     "s3aws": _s3,
     "frostfs": _frostfs,
 }
+
+
+MODELS: Mapping[str, type[Section]] = {
+    "azure": AzureParameters,
+    "gcs": GcsParameters,
+    "frostfs": FrostfsParameters,
+}
+"""What reads the parameters of a driver, where loading a configuration does not."""
+
+
+def mistakes(configuration: Configuration) -> list[Problem]:
+    """All that cannot be read of the driver's parameters, with their keys."""
+    problems: list[Problem] = []
+    driver = configuration.storage.driver
+    if driver in MODELS:
+        MODELS[driver].read(configuration.storage.parameters, problems, ("storage", driver))
+    return problems
 
 
 @runtime_checkable

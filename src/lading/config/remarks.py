@@ -20,6 +20,7 @@ def remarks(configuration: Configuration, root: MapNode) -> list[str]:
         *_http(configuration),
         *_redis(configuration),
         *_middleware(configuration),
+        *_proxy(configuration),
     ]
     return [report(locate(root, path), path, what) for path, what in found]
 
@@ -65,6 +66,12 @@ def _redis(configuration: Configuration) -> list[Remark]:
     tls = configuration.redis.tls
     if bool(tls.certificate) != bool(tls.key):
         return [(("redis", "tls"), "certificate and key are needed both: continuing without client certificate")]
+    return []
+
+
+def _proxy(configuration: Configuration) -> list[Remark]:
+    if urlsplit(configuration.proxy.remoteurl).path.strip("/"):
+        return [(("proxy", "remoteurl"), "its path has no effect: registries are at the root of their host")]
     return []
 
 

@@ -9,14 +9,15 @@
         │   └── tags/<tag>/
         │       ├── current/link
         │       └── index/<algorithm>/<digits>/link
+        ├── _pulled/<algorithm>/<digits>
         ├── _referrers/<subject algorithm>/<subject digits>/<algorithm>/<digits>/link
         └── _uploads/<id>/
             ├── startedat
             ├── data
             └── hashstates/<algorithm>/<offset>
 
-A link file holds the digest under which the data lies, and nothing else. `_referrers` is Lading's own: the
-original skips directories it does not know.
+A link file holds the digest under which the data lies, and nothing else. `_referrers` and `_pulled` are
+Lading's own: the original skips directories it does not know. The file in `_pulled` is as old as the last pull.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ REPOSITORIES = f"{ROOT}/repositories"
 BLOBS = f"{ROOT}/blobs"
 
 MANIFESTS = "_manifests"
+LAYERS = "_layers"
+SCHEDULE = "/scheduler-state.json"
+"""At the root: when what is pulled through expires, in the original's form."""
 UPLOADS = "_uploads"
 CURRENT_LINK = "current/link"
 """Below a tag: without it, there is none."""
@@ -82,6 +86,18 @@ def referrers(name: RepositoryName, subject: Digest, algorithm: str) -> str:
 
 def referrer_link(name: RepositoryName, subject: Digest, digest: Digest) -> str:
     return f"{REPOSITORIES}/{name}/_referrers/{_digest_path(subject)}/{_digest_path(digest)}/link"
+
+
+def pulled(name: str, digest: Digest) -> str:
+    return f"{REPOSITORIES}/{name}/_pulled/{_digest_path(digest)}"
+
+
+def revisions(name: str, algorithm: str) -> str:
+    return f"{REPOSITORIES}/{name}/{MANIFESTS}/revisions/{algorithm}"
+
+
+def layers(name: str, algorithm: str) -> str:
+    return f"{REPOSITORIES}/{name}/{LAYERS}/{algorithm}"
 
 
 def uploads(name: str) -> str:

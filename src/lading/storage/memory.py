@@ -63,7 +63,7 @@ class MemoryStorage:
     """See `lading.registry.ports.Storage`."""
 
     name = DRIVER
-    traits = Traits(shared=False)
+    traits = Traits(shared=False, grows=True)
 
     def __init__(self) -> None:
         self._root = _Directory(time.time())

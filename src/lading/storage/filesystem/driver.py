@@ -94,7 +94,7 @@ class FilesystemStorage:
     """See `lading.registry.ports.Storage`. `threads` bounds the calls that wait for the disk at once."""
 
     name = DRIVER
-    traits = Traits(shared=True)
+    traits = Traits(shared=True, grows=True)
 
     def __init__(self, root: str, threads: int = 100) -> None:
         self._root = os.path.abspath(root)
