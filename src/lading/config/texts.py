@@ -33,8 +33,8 @@ TEXTS: dict[str, str] = {
     "storage.cache.blobdescriptorsize": "Entries of the `inmemory` cache.",
     "storage.delete.enabled": "Clients may delete blobs, manifests and tags. Only a real `true` enables; anything "
     "else but `false` warns.",
-    "storage.redirect.disable": "Serve all content itself. The drivers of this version never redirect. "
-    "Required where the section is.",
+    "storage.redirect.disable": "Serve all content itself, whatever driver and middleware say. Required where "
+    "the section is.",
     "storage.tag.concurrencylimit": "Tag links read at a time to find the tags of a digest. 0 is one per CPU.",
     "storage.maintenance.uploadpurging.enabled": "Remove stale uploads. Only a real `false` turns it off.",
     "storage.maintenance.uploadpurging.age": "Uploads that began longer ago are removed. Needs a unit.",
@@ -69,7 +69,7 @@ TEXTS: dict[str, str] = {
     "tokenservice.workloads[].rules[].groups": "Groups of the user.",
     "middleware.<name>[].name": "What is put around the registry, its repositories or its storage.",
     "middleware.<name>[].disabled": "This one is not there.",
-    "middleware.<name>[].options": "Its options.",
+    "middleware.<name>[].options": "Its options: [storage middleware](storage-middleware.md).",
     "http.net": "Listen on TCP or on a unix socket.",
     "http.addr": "Where to listen. Required with `tcp`; without a host on every interface.",
     "http.socketmode": "Permissions of the unix socket, in octal. Without this key the umask decides.",

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from lading.oci.digest import Digest
-from lading.registry.ports import Reader, Storage
+from lading.registry.ports import Reader, Storage, check_key
 from lading.storage.wrappers.diskcache.files import FAILURES, Files, Held, Incoming
 from lading.storage.wrappers.diskcache.readers import CachedReader, FillingReader
 from lading.storage.wrappers.passing import PassingStorage
@@ -57,6 +57,7 @@ class DiskCacheStorage(PassingStorage):
             self._files = None
 
     async def redirect(self, key: str, method: str, client: str = "") -> str | None:  # noqa: ARG002
+        check_key(self.name, key)
         return None
 
     async def open(self, key: str, offset: int = 0) -> Reader:
