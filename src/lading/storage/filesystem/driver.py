@@ -349,6 +349,7 @@ class FileWriter:
 
         def remove() -> None:
             with contextlib.suppress(FileNotFoundError):
+                changes.check_same(self._descriptor, self._path)
                 os.unlink(self._path)
 
         await self._end("cancelled", remove)
