@@ -1,6 +1,7 @@
 """Every key a registry writes, byte-compatible with CNCF Distribution.
 
     /docker/registry/v2
+    ├── _lading/quarantine/<time>.<reason>/…
     ├── blobs/<algorithm>/<first two digits>/<digits>/data
     └── repositories/<name>/
         ├── _layers/<algorithm>/<digits>/link
@@ -15,8 +16,8 @@
             ├── data
             └── hashstates/<algorithm>/<offset>
 
-A link file holds the digest under which the data lies, and nothing else. `_referrers` is Lading's own: the
-original skips directories it does not know.
+A link file holds the digest under which the data lies, and nothing else. `_referrers` and `_lading` are Lading's
+own: the original skips directories it does not know. In quarantine things lie under the key they had below the root.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from lading.oci.names import RepositoryName, Tag
 ROOT = "/docker/registry/v2"
 REPOSITORIES = f"{ROOT}/repositories"
 BLOBS = f"{ROOT}/blobs"
+QUARANTINE = f"{ROOT}/_lading/quarantine"
 
 MANIFESTS = "_manifests"
 UPLOADS = "_uploads"
