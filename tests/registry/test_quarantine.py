@@ -1,4 +1,4 @@
-"""What is in quarantine is out of the registry, and can be brought back (decision 0013)."""
+"""What is in quarantine is out of the registry, and can be brought back (decision 0010)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ async def quarantine(watched: Watched) -> Quarantine:
 
 
 async def test_there_and_back(quarantine: Quarantine, watched: Watched, registry: Registry) -> None:
-    before = await dump(watched)
+    before = await dump(watched.inner)
     batch = await quarantine.begin(COLLECTED)
     await quarantine.put_away(batch, BLOB)
     await quarantine.put_away(batch, LINK)
     assert [name async for name in registry.repositories.walk("_layers")] in ([], [NAME])  # a directory may stay
-    assert set(await dump(watched)) & set(before) == set()
+    assert set(await dump(watched.inner)) & set(before) == set()
     assert {key async for key in quarantine.entries(batch)} == {BLOB, LINK}
     assert await quarantine.rescue(BLOB)
     assert await quarantine.restore(batch, LINK)
@@ -42,7 +42,7 @@ async def test_there_and_back(quarantine: Quarantine, watched: Watched, registry
     assert [key async for key in quarantine.entries(batch)] == []
     await quarantine.discard(batch)
     await quarantine.discard(batch)
-    assert await dump(watched) == before
+    assert await dump(watched.inner) == before
     assert watched.astray == []
 
 

@@ -1,7 +1,7 @@
 """Quarantine: what was taken out of the registry, but is not gone.
 
-A batch is a directory whose name tells when it was begun, and why: `20260131T120000.000000Z.collected`. In it things
-lie under the key they had below the root of the registry; to put away and to bring back is a move.
+A batch is a directory whose name tells when it was begun, and why: `20260131T120000.000000Z.collected`. Things
+lie in it under the key they had below the root of the registry; to put away and to bring back is a move.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Batch:
     @property
     def begun(self) -> float:
         """In seconds since 1970, by the clock of who began it."""
-        moment = datetime.datetime.strptime(self.name.partition("Z.")[0] + "Z", _TIME)
-        return moment.replace(tzinfo=datetime.UTC).timestamp()
+        text = self.name.partition("Z.")[0]
+        return datetime.datetime.strptime(f"{text}Z", _TIME).replace(tzinfo=datetime.UTC).timestamp()
 
     @property
     def reason(self) -> str:
