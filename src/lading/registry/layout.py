@@ -1,6 +1,7 @@
 """Every key a registry writes, byte-compatible with CNCF Distribution.
 
     /docker/registry/v2
+    ├── _lading/quarantine/<time>.<reason>/…
     ├── blobs/<algorithm>/<first two digits>/<digits>/data
     └── repositories/<name>/
         ├── _layers/<algorithm>/<digits>/link
@@ -16,8 +17,9 @@
             ├── data
             └── hashstates/<algorithm>/<offset>
 
-A link file holds the digest under which the data lies, and nothing else. `_referrers` and `_pulled` are
-Lading's own: the original skips directories it does not know. The file in `_pulled` is as old as the last pull.
+A link file holds the digest under which the data lies, and nothing else. `_lading`, `_pulled` and `_referrers` are
+Lading's own: the original skips directories it does not know. What is in quarantine lies there under the key it
+had below the root. The file in `_pulled` is as old as the last pull.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from lading.oci.names import RepositoryName, Tag
 ROOT = "/docker/registry/v2"
 REPOSITORIES = f"{ROOT}/repositories"
 BLOBS = f"{ROOT}/blobs"
+QUARANTINE = f"{ROOT}/_lading/quarantine"
 
 MANIFESTS = "_manifests"
 LAYERS = "_layers"
