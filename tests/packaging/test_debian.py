@@ -27,7 +27,8 @@ def installed(buildah: Buildah, debian: str, tmp_path_factory: pytest.TempPathFa
     """An image where the package is installed."""
     peers.executable("dpkg-deb")
     folder = tmp_path_factory.mktemp("package")
-    subprocess.run([BUILD, folder], check=True, capture_output=True, timeout=BUILD_SECONDS)
+    built = subprocess.run([BUILD, folder], capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
     (package,) = folder.iterdir()
     container = buildah("from", debian)
     depends = subprocess.check_output(["dpkg-deb", "--field", package, "Depends"], text=True)
