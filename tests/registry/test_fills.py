@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lading.registry.fills import WINDOW_BYTES, Fill
+from lading.registry.fill import WINDOW_BYTES, Fill
 
 PIECE = bytes(1024 * 1024)
 
