@@ -200,6 +200,8 @@ class Expiry:
 
     async def _leave_catalogue(self, name: RepositoryName) -> None:
         """A repository without manifests is listed no more, until something is pulled there again."""
+        if await found(self._storage, layout.manifests(name)) is None:
+            return
         async with self._storage.hold(layout.manifests(name), shared=False):
             for algorithm in HEX_DIGITS:
                 for encoded in await self._names(layout.revisions(name, algorithm)):
