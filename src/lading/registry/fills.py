@@ -156,13 +156,8 @@ class _Filling:
         if writer.size < fill.have:
             # Who led discarded what clients of this process have seen a part of.
             raise WrongError(f"{self.source.upstream.host}: what it sent of {self.digest} was given up elsewhere")
-        held = await found(storage, layout.blob_data(self.digest))
-        # Another repository may have it; if so the upstream says whether it belongs to this one too.
-        known = held is not None and held.size == await self._size_there(held.size)
-        if held is not None and known and await self._link():
-            await self._discard(session, writer)
-            self._complete(held.size)
-            return
+        # What lies here already for other repositories is downloaded all the same: an upstream that says
+        # it has a blob of that digest and size would else show its clients what is private here.
         key = f"{session}/startedat"
         if await found(storage, key) is None:
             await self._note(key, _now())
@@ -193,16 +188,6 @@ class _Filling:
         """What helps others, and is not needed."""
         with contextlib.suppress(StorageError):
             await self.fills.storage.put(key, data, durable=False)
-
-    async def _link(self) -> bool:
-        try:
-            return await self.fills.blobs.link(self.name, self.digest)
-        except StorageError as error:
-            log.warning("cannot cache %s of %s: %s", self.digest, self.name, error)
-            return True  # it can be read all the same
-
-    async def _size_there(self, size: int) -> int:
-        return await self.source.upstream.size(self.there, self.digest) if size else -1
 
     async def _fetch(self, session: str, writer: Writer, hasher: Hasher) -> None:
         """What `writer` has not yet. Raises `WrongError` if it is not the blob in the end."""
