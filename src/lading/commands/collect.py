@@ -15,7 +15,7 @@ from lading.config.load import load
 from lading.config.scalars import parse_duration
 from lading.oci.digest import Digest, InvalidDigestError
 from lading.registry import collect
-from lading.registry.collect import Plan, Wish
+from lading.registry.garbage import Plan, Wish
 from lading.registry.ports import StorageError
 
 PROGRESS_EVERY = 500
