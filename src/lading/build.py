@@ -88,7 +88,12 @@ def processes(
         from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
         proxy.sources(configuration)
-    if purges is not None or overseen is not None or (pulling(configuration) and shared.traits.shared):
+    if configuration.notifications.active:
+        from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import
+
+        notify.prepare(configuration)
+    housed = purges is not None or overseen is not None or configuration.notifications.active
+    if housed or (pulling(configuration) and shared.traits.shared):
         work = functools.partial(keep_house, configuration, purges, overseen)
         serving["housekeeping"] = Role(work, None if overseen is None else overseen.debug)
     if where.tls is not None and where.tls.acme is not None and where.tls.acme.hosts:
@@ -183,6 +188,10 @@ def application(
 
         serving = replace(serving, authorizer=auth.authorizer(configuration), pages=auth.pages(configuration))
         reload.register("accounts and keys", auth.reload)
+    if configuration.notifications.active:
+        from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import
+
+        serving = replace(serving, events=notify.events(configuration, figures))
     if overseen is not None:
         oversight.enlist(overseen.address, figures, functools.partial(_tell, serving.gate))
     made = Application(serving, access_log, figures)
@@ -238,6 +247,10 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
             from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
             chores.append(proxy.expiry(configuration, watched).run)
+        if configuration.notifications.active:
+            from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import
+
+            chores += notify.chores(configuration, figures)
         if overseen is not None:
             chores += oversight.chores(configuration, overseen, watched, figures)
         await housekeeping.keep_house(chores)

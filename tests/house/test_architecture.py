@@ -34,9 +34,10 @@ ALLOWED = {
     "lading.operations": ["lading.registry", "lading.oci", "lading.api.request"],
     "lading.client": ["lading.oci"],
     "lading.upstream": ["lading.registry.upstream", "lading.registry.ports", "lading.client", "lading.oci"],
+    "lading.notify": ["lading.registry.events", "lading.registry.ports", "lading.oci"],
     "lading.testing": ["lading.registry.ports", "lading.registry.access", "lading.oci"],
 }
-ADAPTERS = ["lading.storage", "lading.server", "lading.operations", "lading.auth", "lading.upstream"]
+ADAPTERS = [f"lading.{part}" for part in ("storage", "server", "operations", "auth", "upstream", "notify")]
 PARTS = {
     f"lading.compose.{part}"
     for part in (
@@ -46,6 +47,7 @@ PARTS = {
         "error",
         "extensions",
         "middleware",
+        "notify",
         "policy",
         "proxy",
         "storage",
