@@ -54,7 +54,7 @@ INTRODUCTIONS = {
     ),
     "middleware": ("middleware", "`<name>` is `registry`, `repository` or `storage`."),
     "http": ("http", "[Operations](operations.md) says more about TLS, proxies and stopping."),
-    "notifications": ("notifications", ""),
+    "notifications": ("notifications", "[Notifications](notifications.md) explains them."),
     "redis": ("redis", ""),
     "health": ("health", "A threshold counts failures in a row."),
     "catalog": ("catalog and tags", ""),

@@ -61,6 +61,7 @@ COMPOSERS = PARTS | {
     "lading.commands.api",
     "lading.commands.auth",
     "lading.commands.collect",
+    "lading.commands.events",
     "lading.commands.migrate",
     "lading.commands.templates",
     "lading.__main__",

@@ -18,7 +18,7 @@ from lading.compose.error import BuildError
 from lading.config.models.configuration import Configuration
 from lading.config.models.http import split_address
 from lading.notify.delivery import Delivery, Endpoint
-from lading.notify.journal import Journal
+from lading.notify.journal import FILE, Journal
 from lading.notify.recording import Recorder
 from lading.oci.urls import shown
 from lading.operations import catalogue
@@ -94,6 +94,10 @@ def prepare(configuration: Configuration) -> None:
         journal.close()
     except (OSError, sqlite3.Error) as error:
         raise BuildError(f"notifications.journal.directory: {directory}: {error}") from None
+
+
+def exists(directory: Path) -> bool:
+    return (directory / FILE).is_file()
 
 
 def open_journal(configuration: Configuration, directory: Path, *, durable: bool) -> Journal:
