@@ -191,7 +191,9 @@ def application(
     if configuration.notifications.active:
         from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import
 
-        serving = replace(serving, events=notify.events(configuration, figures))
+        recorder = notify.events(configuration, figures)
+        at_end.append(recorder.close)
+        serving = replace(serving, events=recorder)
     if overseen is not None:
         oversight.enlist(overseen.address, figures, functools.partial(_tell, serving.gate))
     made = Application(serving, access_log, figures)

@@ -172,6 +172,7 @@ def test_imports_are_at_the_top(module: Module) -> None:
         "lading.build",
         "lading.cli",
         "lading.commands.api",
+        "lading.commands.events",
         "lading.compose.check",
         "lading.compose.storage",
         "lading.oversight",

@@ -36,7 +36,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _opened(run: Callable[[argparse.Namespace, Journal], int]) -> Callable[[argparse.Namespace], int]:
     def command(options: argparse.Namespace) -> int:
-        from lading.compose import notify
+        from lading.compose import notify  # what it needs takes long to import
 
         configuration = load(options.config).configuration
         directory = notify.place(configuration)

@@ -24,7 +24,6 @@ from lading.oci.urls import shown
 from lading.operations import catalogue
 from lading.operations.figures import Figures
 from lading.operations.housekeeping import Chore
-from lading.registry.events import Events
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +103,7 @@ def open_journal(configuration: Configuration, directory: Path, *, durable: bool
     return Journal(directory, configuration.notifications.journal.maxevents, durable=durable)
 
 
-def events(configuration: Configuration, figures: Figures | None) -> Events:
+def events(configuration: Configuration, figures: Figures | None) -> Recorder:
     """For this process."""
     section = configuration.notifications
     listeners = endpoints(configuration)

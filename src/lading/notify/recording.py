@@ -66,6 +66,16 @@ class Recorder:
         if written is not None:
             await written
 
+    def close(self) -> None:
+        """Write what is still held. To be called when the event loop has ended."""
+        self._thread.shutdown()
+        try:
+            if self._held:
+                self._journal.append(self._held)
+            self._journal.close()
+        except sqlite3.Error as error:
+            log.error("cannot write the journal of notifications: %s", error)
+
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
         try:
