@@ -60,6 +60,7 @@ COMPOSERS = PARTS | {
     "lading.commands.auth",
     "lading.commands.collect",
     "lading.commands.migrate",
+    "lading.commands.quarantine",
     "lading.commands.templates",
     "lading.__main__",
 }
