@@ -39,7 +39,7 @@ from lading.storage.memory import MemoryStorage
 
 __all__ = ["clock"]
 
-EVERY = int(os.environ.get("LADING_ORDERS", "7"))
+EVERY = int(os.environ.get("LADING_ORDERS", "21"))
 """Of the orders one in so many is tried."""
 
 Client = Callable[[Registry], Awaitable[object]]
