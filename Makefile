@@ -4,7 +4,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 RUN := $(UV) run --frozen
 TESTS := $(RUN) pytest -n auto --dist loadgroup
 
-.PHONY: serve test test-fast lint bench peers setup clean
+.PHONY: serve test test-fast lint bench docs peers setup clean
 
 serve: setup
 	$(RUN) lading serve
@@ -23,6 +23,9 @@ lint: setup
 bench: setup peers
 	$(RUN) python -m bench
 
+docs: setup
+	$(RUN) zensical build --strict
+
 peers:
 	tests/peers.sh
 
@@ -36,4 +39,4 @@ setup: $(UV)
 	@python3 -m venv .venv-uv && .venv-uv/bin/pip install --quiet uv
 
 clean:
-	rm -rf .venv .venv-uv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist results
+	rm -rf .venv .venv-uv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist results site .cache

@@ -1,4 +1,4 @@
-"""Writes the tables of `docs/configuration.md` from the models: `python docs/generate.py`.
+"""Writes `docs/spec/api.md`, and the tables of `docs/configuration.md` from the models: `python docs/generate.py`.
 
 What the models know (keys, types, defaults, allowed words) is read from them. Whether a key is honoured is asked
 of `lading.config.supported`, with a little configuration that sets it. Only the texts are kept here.
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from lading.commands import templates
+from lading.config.differences import BETTER, NO_EFFECT
 from lading.config.kinds import Kind, Leaf, MapOf
 from lading.config.load import PARAMETERS, parse
 from lading.config.models.configuration import Configuration
@@ -27,6 +29,7 @@ from lading.config.supported import NOT_YET, unsupported
 from lading.config.texts import TEXTS
 
 PAGE = Path(__file__).with_name("configuration.md")
+API_PAGE, API_TEMPLATE = (Path(__file__).parent / "spec" / name for name in ("api.md", "api.md.jinja"))
 
 BASE = {"version": "0.1", "storage": {"inmemory": {}}, "http": {"addr": ":5000"}}
 REFUSED = "refused because "
@@ -55,7 +58,10 @@ INTRODUCTIONS = {
     "redis": ("redis", ""),
     "health": ("health", "A threshold counts failures in a row."),
     "catalog": ("catalog and tags", ""),
-    "proxy": ("proxy", ""),
+    "proxy": (
+        "proxy and upstreams",
+        "[Pulling through](pull-through.md) explains them. `upstreams` is Lading's.",
+    ),
     "validation": ("validation", "Checks of pushed manifests."),
     "policy": ("policy", ""),
 }
@@ -82,6 +88,13 @@ ALLOWED = {
     "validation.manifests.urls.allow": "regular expressions",
     "validation.manifests.urls.deny": "regular expressions",
     "tags.maxtags": "0 or more",
+    "proxy.remoteurl": "URL",
+    "proxy.maxbytes": "0 or more",
+    "upstreams[].remoteurl": "URL",
+    "upstreams[].maxbytes": "0 or more",
+    "upstreams[].allow": "`*`, `**`",
+    "upstreams[].deny": "`*`, `**`",
+    "upstreams[].private": "`*`, `**`",
     "policy.repository.classes": "`image`, `plugin`",
 }
 """Where the models take any text."""
@@ -111,6 +124,9 @@ PROBES: dict[str, list[Any]] = {
     "http.debug.prometheus.path": ["/metrics"],
     "health.http[].uri": ["http://x"],
     "health.tcp[].addr": ["x:1"],
+    "upstreams[].name": ["x"],
+    "upstreams[].remoteurl": ["http://x"],
+    "upstreams[].private": [["x/y"]],
     "health.storagedriver.enabled": [True],
 }
 """Values to try where the type alone does not say which are good."""
@@ -118,7 +134,6 @@ PROBES: dict[str, list[Any]] = {
 SWITCHES = {
     "notifications.": "notifications.endpoints[].url",
     "redis.": "redis.addrs",
-    "proxy.": "proxy.remoteurl",
 }
 """Keys below the first have an effect only with the second."""
 
@@ -133,6 +148,10 @@ SINCE = {
     "storage.azure.retry_delay": "3.1",
     "storage.azure.skipverify": "3.1",
     "proxy.exec.": "3.1",
+    "proxy.interval": "Lading",
+    "proxy.misses": "Lading",
+    "proxy.maxbytes": "Lading",
+    "upstreams[]": "Lading",
     "proxy.cachewritetimeout": "3.1",
     "redis.tls.rootcas": "3.1",
     "redis.tls.enabled": "Lading",
@@ -171,27 +190,6 @@ OPTION_DEFAULTS = {
     "auth.token.autoredirectpath": "`/auth/token`",
 }
 """Of options of drivers and controllers, which no model knows yet."""
-
-BETTER = {
-    "storage.filesystem.rootdirectory": "no value is the default, not a directory `<nil>`",
-    "storage.delete.enabled": "what is not a boolean warns",
-    "storage.maintenance.uploadpurging.enabled": "variables reach it, whether or not the file has the section",
-    "storage.maintenance.uploadpurging.age": "may be left out",
-    "storage.maintenance.uploadpurging.interval": "may be left out",
-    "storage.maintenance.uploadpurging.dryrun": "may be left out",
-    "storage.maintenance.readonly.enabled": "variables reach it, whether or not the file has the section",
-    "http.addr": "empty is an error, not a port at random",
-    "http.host": "without a scheme it warns",
-    "http.secret": "may come from a file, by `REGISTRY_HTTP_SECRET_FILE`",
-    "http.draintimeout": "requests may finish at 0, too",
-    "http.tls.key": "without `certificate` it warns",
-    "http.headers": "a variable replaces a header whatever the case of its name",
-    "auth": "two types are an error, not one of them at random",
-}
-"""What differs from the original, to the good."""
-
-NO_EFFECT = {"storage.cache.blobdescriptorsize"}
-"""Accepted, and there is nothing to honour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +382,8 @@ def _refusal(path: str, value: Any) -> str:
         hook.setdefault("type", "mail")
         hook.setdefault("levels", ["error"])
         hook["options"] = {"from": "x", "to": ["x"]} | given | {"smtp": smtp}
+    given = document.get("upstreams", [])
+    document["upstreams"] = [{"name": "x", "remoteurl": "http://x"} | upstream for upstream in given]
     # JSON is YAML. What is said of a key by its name alone is not of interest: only that the start stops.
     refused = unsupported(parse(json.dumps(document), path, {}).configuration)
     lines = [f"{dotted(at)}: {what}" for at, what in refused]
@@ -448,3 +448,4 @@ def _replace(page: str, name: str, text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(render(PAGE.read_text("utf-8")), "utf-8")
+    API_PAGE.write_text(templates.render(API_TEMPLATE.read_text("utf-8")), "utf-8")

@@ -10,7 +10,7 @@
 set -euo pipefail
 
 peers="${LADING_PEERS:-$HOME/.cache/lading/peers}"
-debian_packages=(skopeo podman buildah umoci debootstrap logrotate pebble)
+debian_packages=(skopeo podman buildah umoci debootstrap logrotate pebble nginx apache2 htpasswd:apache2-utils jq containerd)
 debian_root=bookworm # what the container image is built on in its test
 go_tools=(
     "conformance github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111"
@@ -59,14 +59,17 @@ apt_install() {
     DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$1" >"$log" 2>&1
 }
 
+# `command`, or `command:package` where the package is called otherwise.
 debian_peer() {
+    local package="${1#*:}"
+    set -- "${1%%:*}"
     if command -v "$1" >/dev/null; then
         report "$1" "$(command -v "$1")"
     elif ! command -v apt-get >/dev/null; then
         skip "$1" "no apt-get to install it with"
     elif [ "$(id -u)" != 0 ]; then
         skip "$1" "not root, so it cannot be installed"
-    elif apt_install "$1"; then
+    elif apt_install "$package"; then
         report "$1" "installed"
     else
         install_failed "$1"

@@ -21,13 +21,14 @@ from lading.api.service import Gate, Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
 from lading.compose.error import BuildError
-from lading.compose.storage import ask, storage
+from lading.compose.storage import ask, driver, storage
 from lading.config import variables
 from lading.config.activation import NOT_PASSED, Activation
 from lading.config.models.configuration import Configuration
 from lading.config.models.http import split_address
 from lading.operations import housekeeping, logging
 from lading.operations.accesslog import AccessLog
+from lading.operations.figures import Figures
 from lading.operations.housekeeping import Chore, Purging
 from lading.oversight import Oversight
 from lading.registry.ports import Storage
@@ -65,7 +66,7 @@ def processes(
     Raises `BuildError`, `ServerError`.
     """
     shared = storage(configuration)
-    ask(shared)
+    ask(driver(configuration))
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if shared.traits.shared else 1
     if not shared.traits.shared and workers > 1:
@@ -83,7 +84,11 @@ def processes(
     load = functools.partial(application, configuration, secret, overseen, traces, at_end, reload)
     serving = _workers(load, where, workers, reload, configuration, at_end)
     purges = purging(configuration) if shared.traits.shared else None
-    if purges is not None or overseen is not None:
+    if pulling(configuration):
+        from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+
+        proxy.sources(configuration)
+    if purges is not None or overseen is not None or (pulling(configuration) and shared.traits.shared):
         work = functools.partial(keep_house, configuration, purges, overseen)
         serving["housekeeping"] = Role(work, None if overseen is None else overseen.debug)
     if where.tls is not None and where.tls.acme is not None and where.tls.acme.hosts:
@@ -164,12 +169,13 @@ def application(
     """
     access_log = None if configuration.log.accesslog.disabled else AccessLog()
     figures = oversight.figures(configuration, overseen)
-    watched = oversight.watched(storage(configuration), figures)
     tracing = oversight.tracing(traces)
     if tracing is not None:
         at_end.append(tracing.close)
-        watched = tracing.storage(watched)
-    serving = service(configuration, watched, secret)
+    made_storage = storage(configuration, functools.partial(oversight.watched, counting=figures, tracing=tracing))
+    serving = service(configuration, made_storage, secret, figures)
+    if pulling(configuration) and not made_storage.traits.shared:
+        _expire_here(configuration, made_storage)
     if figures is not None:
         oversight.follow(figures, serving.registry)
     if guarded(configuration):
@@ -183,6 +189,18 @@ def application(
     return made if tracing is None else tracing.application(made)
 
 
+def _expire_here(configuration: Configuration, storage: Storage) -> None:
+    """In this process, whose storage no other one sees. To be called where its event loop runs, or is set."""
+    from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+
+    task = asyncio.get_event_loop().create_task(proxy.expiry(configuration, storage).run())
+    _here.add(task)
+
+
+_here: set[asyncio.Task[None]] = set()
+"""Event loops hold on to tasks only weakly."""
+
+
 def rotate_keys(configuration: Configuration) -> str:
     """Make a new key for tokens; returns its id. Raises `BuildError`."""
     from lading.compose import tokens  # noqa: PLC0415  only for this command
@@ -191,6 +209,11 @@ def rotate_keys(configuration: Configuration) -> str:
         return tokens.key_store(configuration).rotate().kid
     except OSError as error:
         raise BuildError(f"tokenservice.keys: {error.strerror}") from None
+
+
+def pulling(configuration: Configuration) -> bool:
+    """There are registries that it pulls through from."""
+    return bool(configuration.proxy.remoteurl or configuration.upstreams)
 
 
 def guarded(configuration: Configuration) -> bool:
@@ -207,10 +230,14 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
 
     async def run() -> None:
         figures = oversight.figures(configuration, overseen)
-        watched = oversight.watched(storage(configuration), figures)
+        watched = storage(configuration, functools.partial(oversight.watched, counting=figures))
         chores: list[Chore] = []
         if purges is not None:
             chores.append(functools.partial(housekeeping.purge_regularly, watched, purges))
+        if pulling(configuration) and watched.traits.shared:
+            from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+
+            chores.append(proxy.expiry(configuration, watched).run)
         if overseen is not None:
             chores += oversight.chores(configuration, overseen, watched, figures)
         await housekeeping.keep_house(chores)
@@ -226,14 +253,12 @@ def have_issued(acme: Acme) -> int:
     return Issuing(acme).run()
 
 
-def service(configuration: Configuration, storage: Storage, secret: bytes) -> Service:
+def service(
+    configuration: Configuration, storage: Storage, secret: bytes, figures: Figures | None = None
+) -> Service:
     http = configuration.http
     return Service(
-        registry=Registry.over(
-            storage,
-            rules=rules(configuration),
-            tag_concurrency=configuration.storage.tag.concurrencylimit or os.cpu_count() or 1,
-        ),
+        registry=_registry(configuration, storage, figures),
         states=StateTokens(secret),
         urls=Urls(configured_root(http.host), http.relativeurls),
         limits=Limits(catalog_max=configuration.catalog.maxentries, tags_max=configuration.tags.maxtags),
@@ -242,6 +267,19 @@ def service(configuration: Configuration, storage: Storage, secret: bytes) -> Se
         read_only=configuration.storage.maintenance.readonly.enabled,
         redirects=not configuration.storage.redirect.disable,
         headers=headers(configuration),
+    )
+
+
+def _registry(configuration: Configuration, storage: Storage, figures: Figures | None) -> Registry:
+    allowed = rules(configuration)
+    concurrency = configuration.storage.tag.concurrencylimit or os.cpu_count() or 1
+    if not pulling(configuration):
+        return Registry.over(storage, rules=allowed, tag_concurrency=concurrency)
+    from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+
+    sources, count = proxy.sources(configuration, figures), proxy.counter(figures)
+    return Registry.pulling(
+        storage, sources, rules=allowed, tag_concurrency=concurrency, count=count, spool=proxy.FileSpool
     )
 
 
@@ -335,7 +373,10 @@ def debug_listener(configuration: Configuration, passed: Activation = NOT_PASSED
 
 
 def _tcp_listener(option: str, address: str) -> Listener:
-    host, port = split_address(address)
+    try:
+        host, port = split_address(address)
+    except ValueError as error:
+        raise BuildError(f"{option}: {error}") from error
     if not host:
         everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104
         return Listener(everywhere, port, option=option)

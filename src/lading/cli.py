@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from lading import __version__, build
-from lading.commands import auth
+from lading.commands import api, auth, collect, migrate
 from lading.compose.check import check, servable
 from lading.compose.error import BuildError
 from lading.config import activation, editor, show
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 FILE = "configuration file; else the one REGISTRY_CONFIGURATION_PATH names; else a default for trying out"
 SERVED_ALONE = ("log", "http", "access", "tokenservice")
 """The sections that count for a token service without a registry."""
+SHELLS = ("bash", "fish", "powershell", "tcsh", "zsh")
 STRICT = "refuse whatever would be warned about, such as unknown keys and variables"
 
 
@@ -44,6 +45,11 @@ def _called() -> str:
     return "registry" if os.path.basename(sys.argv[0]) == "registry" else "lading"
 
 
+def parser_of_lading() -> argparse.ArgumentParser:
+    """All commands and options: for tools that make pages of them."""
+    return _parser("lading")
+
+
 def _parser(name: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=name, description="An OCI container registry.")
     # Scripts take the third word of the original's for the version.
@@ -59,6 +65,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=_positive, help="processes that serve requests (default: one per CPU)")
     serve.add_argument("--strict", action="store_true", help=STRICT)
     serve.set_defaults(run=_serve)
+    collect.add(commands)
     auth.add(commands)
     tokens = commands.add_parser("token-server", help="run the token service alone")
     tokens.add_argument("config", nargs="?", help=FILE)
@@ -76,7 +83,19 @@ def _parser(name: str) -> argparse.ArgumentParser:
     showing.set_defaults(run=_show)
     schema = ways.add_parser("schema", help="print the JSON Schema of the file, for editors")
     schema.set_defaults(run=_schema)
+    migrate.add(commands)
+    api.add(commands)
+    completion = commands.add_parser("completion", help="print what makes a shell complete commands and options")
+    completion.add_argument("shell", choices=SHELLS)
+    completion.set_defaults(run=lambda options: _complete(parser, options.shell))
     return parser
+
+
+def _complete(parser: argparse.ArgumentParser, shell: str) -> int:
+    from shtab import complete  # nobody who serves needs it
+
+    print(complete(parser, shell))
+    return 0
 
 
 def _help(parser: argparse.ArgumentParser, commands: Mapping[str, argparse.ArgumentParser], of: str | None) -> int:

@@ -33,6 +33,7 @@ from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.server import builtin
 from lading.server.listener import Listener, address_of
+from lading.storage.wrappers.passing import PassingStorage
 
 if TYPE_CHECKING:
     from lading.operations.tracing import Tracing
@@ -111,10 +112,18 @@ def follow(counting: Figures, registry: Registry) -> None:
     """Count what the caches of the registry are asked for."""
     counting.follow(catalogue.CACHE_REQUESTS, lambda: sum(cache.asked for cache in registry.caches))
     counting.follow(catalogue.CACHE_HITS, lambda: sum(cache.hits for cache in registry.caches))
+    storage = registry.blobs.storage
+    while isinstance(storage, PassingStorage):
+        for name, metric in catalogue.DISK_CACHE.items():
+            if name in storage.counts:
+                counting.follow(metric, functools.partial(storage.counts.__getitem__, name))
+        storage = storage.inner
 
 
-def watched(storage: Storage, counting: Figures | None) -> Storage:
-    return storage if counting is None else WatchedStorage(storage, Stopwatch(counting))
+def watched(storage: Storage, *, counting: Figures | None, tracing: Tracing | None = None) -> Storage:
+    if counting is not None:
+        storage = WatchedStorage(storage, Stopwatch(counting))
+    return storage if tracing is None else tracing.storage(storage)
 
 
 def traces() -> str:

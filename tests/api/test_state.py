@@ -28,7 +28,7 @@ def signed(payload: bytes, secret: bytes = b"secret") -> str:
 
 def test_bytes() -> None:
     assert TOKENS.issue(UPLOAD) == signed(PAYLOAD)
-    assert TOKENS.verify(signed(PAYLOAD)) == State("a/b", UPLOAD.id, 42)
+    assert TOKENS.verify(signed(PAYLOAD)) == State("a/b", UPLOAD.id, 42, UPLOAD.started_at)
 
 
 @pytest.mark.parametrize("algorithm", ["sha384", "sha512"])
@@ -40,7 +40,7 @@ def test_another_algorithm_is_one_more_field(algorithm: str) -> None:
 
 def test_what_the_original_may_write() -> None:
     payload = PAYLOAD.replace(b"12:00:00Z", b"12:00:00.123456789Z")[:-1] + b', "More":[1]}\n'
-    assert TOKENS.verify(signed(payload)) == State("a/b", UPLOAD.id, 42)
+    assert TOKENS.verify(signed(payload)) == State("a/b", UPLOAD.id, 42, "2024-05-01T12:00:00.123456789Z")
 
 
 @pytest.mark.parametrize("secret", [b"", b"\x00", b"x" * 1000])

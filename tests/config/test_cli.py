@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from lading import __version__
-from lading.cli import main
+from lading.cli import SHELLS, main
 
 GOOD = "version: 0.1\nstorage: inmemory\nhttp: {addr: ':1'}\n"
 
@@ -58,6 +60,21 @@ class TestCheck:
             "warning: c.yml:4:3: http.adr: unknown key, ignored (did you mean addr?)",
         ]
 
+    @pytest.mark.parametrize(
+        ("parameters", "keys"),
+        [
+            ("gcs: {chunksize: 100, maxconcurrency: x}", ["chunksize", "maxconcurrency"]),
+            ("azure: {accountname: a, credentials: {type: shared_key}}", ["container", "accountkey"]),
+            ("frostfs: {wallet: {path: x}, peers: {0: {address: x}}}", ["wallet.password", "peers.0.address"]),
+        ],
+    )
+    def test_parameters_of_a_driver(self, write, capsys, parameters, keys):
+        assert main(["config", "check", write(f"version: 0.1\nstorage: {{{parameters}}}\n")]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        for key in [f"storage.{parameters.partition(':')[0]}.{key}" for key in keys] + ["http.addr"]:
+            [line] = [line for line in lines if f" {key}: " in line]
+            assert line.startswith("error: c.yml:"), line
+
     def test_what_this_version_has_not(self, write, capsys):
         assert main(["config", "check", write(f"{GOOD}auth: ldap\n")]) == 1
         assert capsys.readouterr().out.startswith(
@@ -90,10 +107,10 @@ class TestServe:
         )
 
     def test_the_line_for_what_this_version_has_not(self, write, capsys):
-        assert main(["serve", write(f"{GOOD}proxy: {{remoteurl: https://a}}\n")]) == 1
+        assert main(["serve", write(f"{GOOD}redis: {{addrs: [a]}}\n")]) == 1
         assert capsys.readouterr().err == (
-            "configuration error: error parsing c.yml: c.yml:4:20: proxy.remoteurl:"
-            " not supported by this version of Lading: it cannot pull through\n"
+            "configuration error: error parsing c.yml: c.yml:4:9: redis.addrs:"
+            " not supported by this version of Lading: redis is not spoken\n"
         )
 
 
@@ -137,7 +154,7 @@ def test_everything_at_once(write, capsys, tmp_path):
     (tmp_path / "empty.pem").touch()
     name = write(
         "version: 0.1\nstorage: {filesystem: {maxthreads: many}}\nlog: {level: loud, formatter: xml}\n"
-        "auth: {token: {service: s}}\nproxy: {remoteurl: https://a}\n"
+        "auth: {token: {service: s}}\nproxy: {remoteurl: ftp://a}\n"
         f"http: {{addr: ':1', tls: {{certificate: {tmp_path}/empty.pem, key: /nowhere}}}}\n"
     )
     for arguments in (["config", "check", name], ["serve", name]):
@@ -172,3 +189,20 @@ def test_help_and_version(called, arguments, printed, monkeypatch, capsys):
     with contextlib.suppress(SystemExit):
         assert main(arguments) == 0
     assert capsys.readouterr().out.startswith(printed)
+
+
+class TestCompletion:
+    @pytest.mark.parametrize("shell", SHELLS)
+    def test_every_shell_is_told_the_commands(self, shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["completion", shell]) == 0
+        told = capsys.readouterr().out
+        assert all(command in told for command in ("serve", "config", "token-server"))
+
+    def test_bash_completes(self, tmp_path: Path) -> None:
+        script = tmp_path / "lading"
+        lading = Path(sys.executable).with_name("lading")
+        with script.open("wb") as file:
+            subprocess.run([lading, "completion", "bash"], stdout=file, check=True, timeout=30)
+        asked = f'source {script}; COMP_WORDS=(lading con); COMP_CWORD=1; _shtab_lading; echo "${{COMPREPLY[@]}}"'
+        answer = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True, timeout=30)
+        assert answer.stdout.split() == ["config"]

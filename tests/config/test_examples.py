@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ["cache", "dev", "example", "frostfs", "htpasswd"]
 
 REFUSED = {
-    "cache": ["storage.cache.blobdescriptor", "redis.addrs", "proxy.remoteurl"],
+    "cache": ["storage.cache.blobdescriptor", "redis.addrs"],
     "dev": [],
     "example": [],
     "frostfs": ["storage.frostfs.wallet.path"],
@@ -97,7 +97,7 @@ def test_each_line_names_what_is_missing_and_its_place(name):
 @pytest.mark.parametrize(
     ("name", "key", "line"),
     [
-        ("cache", "proxy.remoteurl", "not supported by this version of Lading: it cannot pull through"),
+        ("cache", "redis.addrs", "not supported by this version of Lading: redis is not spoken"),
     ],
 )
 def test_the_line_for_what_is_not_built(name, key, line):

@@ -58,6 +58,11 @@ validation.enabled validation.disabled validation.manifests.urls.allow[] validat
 validation.manifests.indexes.platforms validation.manifests.indexes.platformlist[].os
 validation.manifests.indexes.platformlist[].architecture
 policy.repository.classes[]
+proxy.interval proxy.maxbytes proxy.misses
+upstreams[].allow[] upstreams[].cachewritetimeout upstreams[].deny[] upstreams[].exec.command
+upstreams[].exec.lifetime upstreams[].hosts[] upstreams[].interval upstreams[].maxbytes upstreams[].misses
+upstreams[].name upstreams[].password upstreams[].private[] upstreams[].remoteurl upstreams[].ttl
+upstreams[].username
 """
 
 SECTIONS = ("cache", "delete", "redirect", "tag", "maintenance")

@@ -82,9 +82,14 @@ def test_what_is_honoured():
         ),
         ("access: {rules: []}", "access.rules: has no effect without auth or tokenservice"),
         ("access: {robots: f}", "access.robots: has no effect without auth or tokenservice"),
-        ("middleware: {storage: [{name: cloudfront}]}", "middleware.storage: "),
-        ("middleware: {registry: [{name: x}]}", "middleware.registry: "),
-        ("middleware: {repository: [{name: x}]}", "middleware.repository: "),
+        (
+            "middleware: {registry: [{name: y, disabled: true}, {name: x}]}",
+            "middleware.registry[1].name: unable to configure registry middleware (x): no registry middleware",
+        ),
+        (
+            "middleware: {repository: [{name: x}]}",
+            "middleware.repository[0].name: unable to configure repository middleware (x): no repository",
+        ),
         ("http: {addr: ''}", "http.addr: is not set (host:port"),
         ("http: {net: unix}", "http.addr: is not set (the path of the unix socket)"),
         ("notifications: {endpoints: [{name: a}]}", "notifications.endpoints: "),
@@ -92,7 +97,6 @@ def test_what_is_honoured():
         ("health: {file: [{interval: 5s}]}", "health.file: file is not set"),
         ("health: {http: [{interval: 5s}]}", "health.http: uri is not set"),
         ("health: {tcp: [{interval: 5s}]}", "health.tcp: addr is not set"),
-        ("proxy: {remoteurl: https://a}", "proxy.remoteurl: "),
     ],
 )
 def test_what_is_not(body, line):
@@ -104,11 +108,6 @@ def test_what_is_not(body, line):
 @pytest.mark.parametrize(
     ("storage", "line"),
     [
-        (
-            "swift: {container: c}",
-            "storage: StorageDriver not registered: swift"
-            " (this version of Lading has: filesystem, inmemory, s3, s3aws, azure, gcs, frostfs)",
-        ),
         (
             "inmemory: ~, cache: {blobdescriptor: redis}",
             "storage.cache.blobdescriptor: not supported by this version of Lading: redis is not spoken",
@@ -134,6 +133,16 @@ def test_lines_begin_with_the_place(body, environ, start):
     result = loaded(f"storage: inmemory\nhttp: {{addr: ':1'}}\n{body}", environ)
     [line] = refusals(result)
     assert line.startswith(start)
+
+
+def test_parameters_of_a_driver_have_their_places():
+    body = "storage:\n  s3:\n    region: a/b\n    chunksize: 1\n    bucket: b\nhttp: {addr: ':1'}"
+    assert [line.partition(" ")[2] for line in refusals(loaded(body))] == [
+        "storage.s3.region: invalid region provided: a/b",
+        "storage.s3.chunksize: the chunksize 1 parameter should be a number between 5242880 and 5368709120"
+        " (inclusive)",
+    ]
+    assert refusals(loaded(body))[1].startswith("config.yml:5:16: ")
 
 
 def test_two_kinds_of_authorization():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from tests.contract.wrapping import wrapped
 from tests.servers.versitygw import Gateway, gateway
 
 from lading.registry.ports import StorageError
 from lading.storage.s3 import Options, S3Storage
+from lading.storage.wrappers.diskcache import DiskCacheStorage
 from lading.testing.storage import CASES, Case, case_name, run
 
 pytestmark = [pytest.mark.peer, pytest.mark.xdist_group("s3")]
@@ -53,6 +56,28 @@ async def test_contract(case: Case, equal: bool, server: Gateway) -> None:
         await run(case, make)
     finally:
         for storage in made:
+            await storage.close()
+
+
+READING = [case for case in CASES if case.__module__.rpartition(".")[2] in {"keys", "objects", "readers"}]
+"""What middleware takes part in; the rest is passed on."""
+
+
+@pytest.mark.parametrize("case", READING, ids=case_name)
+async def test_contract_below_middleware(case: Case, server: Gateway, tmp_path: Path) -> None:
+    chosen = options(server, chunksize=5 * 1024**2)
+    made: list[S3Storage] = []
+    caches: list[DiskCacheStorage] = []
+
+    def make() -> DiskCacheStorage:
+        made.append(S3Storage(chosen))
+        caches.append(wrapped(made[-1], tmp_path))
+        return caches[-1]
+
+    try:
+        await run(case, make)
+    finally:
+        for storage in [*caches, *made]:
             await storage.close()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.contract.wrapping import wrapped
 from tests.frostfs.cluster import storage_at
 
 from lading.operations.figures import Figures
@@ -22,6 +23,7 @@ DRIVERS: dict[str, Callable[[Path], Storage]] = {
     "watched": lambda place: WatchedStorage(MemoryStorage(), Stopwatch(Figures())),
     "filesystem": lambda place: FilesystemStorage(str(place / "root")),
     "frostfs": storage_at,
+    "wrapped": lambda place: wrapped(FilesystemStorage(str(place / "root")), place),
 }
 
 # All that the original's suite moves, but for the stream of 5 GiB, which takes disk and minutes.

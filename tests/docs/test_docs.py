@@ -19,8 +19,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
-    *sorted(DOCS.glob("*.md")),
-    *DECISIONS,
+    *sorted(DOCS.glob("**/*.md")),
 ]
 
 HEADINGS = ["Context", "Options", "Decision", "Consequences"]

@@ -16,7 +16,7 @@ from aiohttp import web
 from tests.servers import azurite, fake_gcs
 from yarl import URL
 
-from lading.registry.ports import Storage, StorageError
+from lading.registry.ports import Storage, UnavailableError
 from lading.storage.azure import AzureStorage
 from lading.storage.gcs import GcsStorage
 from lading.testing.storage.trial import noise
@@ -123,6 +123,6 @@ async def test_what_fails_for_good_is_a_storage_error(storage: Storage, proxy: P
         storage.writer("/there", append=False),
     )
     failures = await asyncio.gather(*calls, return_exceptions=True)
-    assert [type(failure) for failure in failures] == [StorageError] * len(calls)
+    assert [type(failure) for failure in failures] == [UnavailableError] * len(calls)
     proxy.fails = lambda number: False
     assert await storage.get("/there") == b"content"

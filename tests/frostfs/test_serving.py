@@ -23,7 +23,7 @@ from lading.testing.storage.trial import noise
 TO_PLAIN = ("--insecure-policy", "copy", "--dest-tls-verify=false")
 
 
-MOST_OF_A_PUSH, MOST_OF_A_PULL = 125, 15
+MOST_OF_A_PUSH, MOST_OF_A_PULL = 75, 12
 """Requests to nodes, of an image of three blobs."""
 
 

@@ -56,9 +56,11 @@ class Answer:
 class Client:
     """The registry API, one method for each thing a test does with it."""
 
-    def __init__(self, host: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, host: str, tls: ssl.SSLContext | None = None, **headers: str) -> None:
+        """`headers` go with every request."""
         self.host = host
         self._tls = tls
+        self._headers = headers
 
     def connect(self, seconds: float = REQUEST_SECONDS) -> http.client.HTTPConnection:
         """To a registry that may take `seconds` for each of its answers."""
@@ -77,7 +79,7 @@ class Client:
         connection = self.connect()
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
-                connection.request(method, target, body=body, headers=dict(headers or {}))
+                connection.request(method, target, body=body, headers=self._headers | dict(headers or {}))
             if connection.sock is None:
                 raise ConnectionResetError("the server was gone before it could be asked")
             # A refusal may come before all of the body was taken, and then it is there to be read.

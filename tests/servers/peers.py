@@ -16,7 +16,10 @@ RUN_SECONDS = 90.0
 _PLAIN_HTTP = {"--plain-http", "--to-plain-http", "--from-plain-http", "--allow-http-registry"}
 """Options of several clients, that no registry with a certificate needs."""
 
-_FROM_DEBIAN = {"skopeo", "podman", "buildah", "umoci", "pebble", "pebble-challtestsrv"}
+_FROM_DEBIAN = {
+    *("skopeo", "podman", "buildah", "umoci", "pebble", "pebble-challtestsrv"),
+    *("apache2", "containerd", "ctr", "dpkg-deb", "htpasswd", "jq", "nginx"),
+}
 
 
 def executable(name: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName
 from lading.registry import layout
+from lading.registry.ports import PathNotFoundError
 from lading.registry.registry import Registry
 from lading.registry.uploads import Chunk
 from lading.storage.filesystem import FilesystemStorage, changes
@@ -135,3 +136,24 @@ async def test_what_is_not_there_is_not_built_upon(tmp_path: Path) -> None:
     made_elsewhere(tmp_path, layout.layer_link(SOURCE, DIGEST), DIGEST.encode())
     assert not await registry.blobs.mount(NAME, DIGEST, SOURCE)
     assert not Path(f"{tmp_path}{layout.layer_link(NAME, DIGEST)}").exists()
+
+
+async def test_a_file_that_was_deleted_and_made_anew_by_another_is_not_taken(tmp_path: Path) -> None:
+    """What is committed is what was written by this writer, or nothing."""
+    storage = FilesystemStorage(str(tmp_path))
+    for end in ("commit", "cancel"):
+        first = await storage.writer("/session/data", append=True)
+        await first.write([b"of the first"])
+        await storage.delete("/session")
+        second = await storage.writer("/session/data", append=True)
+        if end == "commit":
+            with pytest.raises(PathNotFoundError):
+                await first.commit("/blob/data")
+            with pytest.raises(PathNotFoundError):
+                await storage.stat("/blob/data")
+        else:
+            await first.cancel()
+        await second.write([b"of the second"])
+        await second.commit("/blob/data")
+        assert await storage.get("/blob/data") == b"of the second"
+        await storage.delete("/blob")

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from tests.wire.described import check_described
+
+from lading.oci import media
+
 Message = MutableMapping[str, Any]
 App = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
@@ -82,7 +86,14 @@ class Client:
         scope = self.scope(method, target, headers, body, length=length)
         exchange = _Exchange(body, vanish)
         await self.app(scope, exchange.receive, exchange.send)
-        return exchange.answer(method)
+        answer = exchange.answer(method)
+        document = (
+            answer.json()
+            if answer.header("content-type") in {media.JSON, media.OCI_INDEX} and answer.body
+            else None
+        )
+        check_described(method, scope["path"], answer.status, answer.headers, document, {"x-configured"})
+        return answer
 
     async def get(self, target: str, headers: Headers = ()) -> Answer:
         return await self.send("GET", target, headers)

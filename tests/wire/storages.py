@@ -103,7 +103,7 @@ class Watched:
         self._note("hold", key)
         return self.inner.hold(key, shared=shared)
 
-    async def redirect(self, key: str, method: str) -> str | None:
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:
         self._note("redirect", key)
         return await self.inner.redirect(key, method)
 
@@ -146,6 +146,6 @@ class Redirecting(Watched):
         self.name = self.inner.name
         self.traits = replace(self.inner.traits, redirects=True)
 
-    async def redirect(self, key: str, method: str) -> str | None:
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:
         self._note("redirect", key)
         return None if key.endswith("00/data") else f"https://bucket.example{key}?for={method}&signed=1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.wire.rows import blobs, listings, manifests, paths, pushes, referrers
 from tests.wire.table import Row, check, forbidden
 from tests.wire.world import APP, WORLD
 
-from lading.registry.ports import Storage
+Files = Callable[[], Awaitable[dict[str, bytes]]]
 
 MODULES = [blobs, listings, manifests, paths, pushes, referrers, uploads]
 
@@ -80,20 +80,21 @@ async def test_row(
     await check_row(row, composition, await _world(row, composition, shared, directories))
 
 
-async def check_row(row: Row, composition: Composition, place: World) -> None:
-    """The answer is the row's, and so is what it leaves behind."""
+async def check_row(row: Row, composition: Composition, place: World, files: Files | None = None) -> None:
+    """The answer is the row's, and so is what it leaves behind; `files` tells all that is stored."""
+    files = files or (lambda: dump(place.storage))
     row = forbidden(row, composition) or row
     sessions = await Sessions.prepare(place) if "$" in row.target else None
-    before = await _settled(place.storage) if row.kind != "any" and "$" in row.target else None
+    before = await _settled(files) if row.kind != "any" and "$" in row.target else None
     if row.kind in {"write", "delete"} and row.status >= 400:
-        before = await _settled(place.storage)
+        before = await _settled(files)
     target = sessions.fill(row.target) if sessions else row.target
     if not row.absolute and not row.target.startswith("$"):
         target = composition.prefix + target
     answer = await place.client.send(row.method, target, row.send, row.data)
     check(row, composition, answer)
     if before is not None and answer.status >= 400 and not row.removes:
-        assert await _settled(place.storage) == before, "a refused request has left a trace"
+        assert await _settled(files) == before, "a refused request has left a trace"
     if sessions is not None and row.method in {"PATCH", "PUT", "DELETE"} and answer.status >= 400:
         await sessions.check(target, removed=row.removes)
     if answer.status == 201:
@@ -139,10 +140,9 @@ def _below(composition: Composition, url: str) -> str:
     return composition.prefix + "/v2/" + url.split("/v2/", 1)[1]
 
 
-async def _settled(storage: Storage) -> dict[str, bytes]:
+async def _settled(files: Files) -> dict[str, bytes]:
     """All files, but for empty ones and hash states in upload sessions, which nobody can see."""
-    files = await dump(storage)
-    return {key: data for key, data in files.items() if data and "/hashstates/" not in key}
+    return {key: data for key, data in (await files()).items() if data and "/hashstates/" not in key}
 
 
 async def _check_stored(row: Row, place: World, created: Answer) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from lading.api import blobs, catalog, manifests, referrers, response, routes, tags, uploads
+from lading.api import blobs, catalog, manifests, naming, referrers, response, routes, tags, uploads
 from lading.api.authorize import Authorization
 from lading.api.request import Receive, Request, Scope, Send, current
 from lading.api.response import Header, Response, load, send_response
@@ -115,13 +115,18 @@ class Application:
             return Response(301, [(b"location", location.encode("latin-1", "replace")), API_VERSION])
         if route is None:
             return response.plain(404, "404 page not found", [API_VERSION])
+        if service.registry.sources is not None:
+            try:
+                route = naming.meant(service, request, route)
+            except RegistryError as refusal:
+                return response.error(refusal)
         request.route = route
         if self._meter is not None:
             self._meter.begun(request, route.endpoint.value)
-        refusal = None
+        refused = None
         if self._authorization is not None:
-            refusal = await self._authorization.check(request, route, started)
-        answer = refusal or await self._dispatch(request, route)
+            refused = await self._authorization.check(request, route, started)
+        answer = refused or await self._dispatch(request, route)
         configured = [header for header in service.headers if header not in answer.headers]
         answer.headers += [API_VERSION, *configured]
         return answer

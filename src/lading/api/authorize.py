@@ -78,7 +78,7 @@ class Authorization:
             self._granted.clear()
         scope, shown = request.scope, request.field(b"authorization")
         client = scope.get("client") or ("",)
-        asked = shown, request.method, request.path, scope["query_string"], client[0]
+        asked = shown, request.method, request.path, scope["query_string"], client[0], route.name
         known = self._granted.get(asked)
         if known is not None:
             request.identity = known

@@ -23,8 +23,10 @@ async def get(service: Service, request: Request, route: Route) -> Response:
     """GET and HEAD alike, but HEAD opens nothing. The data is opened before anything is answered."""
     name, digest = RepositoryName.parse(route.name), parse_digest(route.item)
     blobs = service.registry.blobs
-    if service.redirects and blobs.redirects and (location := await blobs.redirect(name, digest, request.method)):
-        return Response(307, [(b"location", location.encode("latin-1")), _OCTETS])
+    if service.redirects and blobs.redirects:
+        client = (request.scope.get("client") or [""])[0]
+        if location := await blobs.redirect(name, digest, request.method, client):
+            return Response(307, [(b"location", location.encode("latin-1")), _OCTETS])
     if request.method == "HEAD":
         return _answer(request, digest, await blobs.size(name, digest))
     reader = await blobs.open(name, digest)

@@ -85,6 +85,8 @@ def error(refusal: RegistryError) -> Response:
         entries.append(document)
     answer = json(refusal.status, {"errors": entries})
     answer.refusal = refusal
+    if refusal.retry_after:
+        answer.headers.append((b"retry-after", b"%d" % max(1, round(refusal.retry_after))))
     return answer
 
 

@@ -8,29 +8,64 @@ from __future__ import annotations
 import enum
 import functools
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from lading.oci.digest import has_digest_shape
-from lading.oci.names import has_name_shape, is_tag
+from lading.oci.digest import DIGEST_PATTERN, has_digest_shape
+from lading.oci.names import TAG_PATTERN, has_name_shape, is_tag
 
 REMEMBERED_LENGTH = 512
 """Where longer paths lead is found anew each time: memory is not for the client to fill."""
 
-_UPLOAD_ID = re.compile(r"[a-zA-Z0-9\-_.=]+", re.ASCII)
+UPLOAD_ID_PATTERN = r"[a-zA-Z0-9\-_.=]+"
+REFERENCE_PATTERN = f"{TAG_PATTERN}|{DIGEST_PATTERN}"
+
+_UPLOAD_ID = re.compile(UPLOAD_ID_PATTERN, re.ASCII)
 _UNCLEAN = re.compile(r"//|/\.\.?(?:/|\Z)")
 
 
 class Endpoint(enum.Enum):
-    """Names as in the original's metrics; the specification's endpoint ids behind them."""
+    """Values as in the original's metrics. `template` is the path behind the prefix, in the order of matching."""
 
-    BASE = "base"  # end-1
-    BLOB = "blob"  # end-2, end-10
-    MANIFEST = "manifest"  # end-3, end-7, end-9
-    UPLOADS = "blob_upload"  # end-4, end-11
-    UPLOAD = "blob_upload_chunk"  # end-5, end-6, end-13, end-14
-    TAGS = "tags"  # end-8
-    REFERRERS = "referrers"  # end-12
-    CATALOG = "catalog"
+    template: str
+
+    BASE = "base", "/v2/"
+    TAGS = "tags", "/v2/{name}/tags/list"
+    MANIFEST = "manifest", "/v2/{name}/manifests/{reference}"
+    BLOB = "blob", "/v2/{name}/blobs/{digest}"
+    REFERRERS = "referrers", "/v2/{name}/referrers/{digest}"
+    UPLOADS = "blob_upload", "/v2/{name}/blobs/uploads/"
+    UPLOAD = "blob_upload_chunk", "/v2/{name}/blobs/uploads/{uuid}"
+    CATALOG = "catalog", "/v2/_catalog"
+
+    def __new__(cls, handler: str, template: str) -> Endpoint:
+        endpoint = object.__new__(cls)
+        endpoint._value_ = handler
+        endpoint.template = template
+        return endpoint
+
+
+_ITEMS: dict[str, Callable[[str], bool]] = {
+    "": lambda item: not item,
+    "{reference}": lambda item: is_tag(item) or has_digest_shape(item),
+    "{digest}": has_digest_shape,
+    "{uuid}": lambda item: _UPLOAD_ID.fullmatch(item) is not None,
+}
+"""Whether a text may stand where a template ends."""
+
+_ROOT, _NAME = "/v2/", "{name}"
+_FIXED = {endpoint.template: endpoint for endpoint in Endpoint if _NAME not in endpoint.template}
+
+
+def _named() -> Iterator[tuple[Endpoint, str, Callable[[str], bool]]]:
+    """The endpoints in a repository: what stands between its name and the item, and what the item may be."""
+    for endpoint in Endpoint:
+        if endpoint not in _FIXED.values():
+            ending, brace, item = endpoint.template.removeprefix(_ROOT + _NAME).partition("{")
+            yield endpoint, ending, _ITEMS[brace + item]
+
+
+_NAMED = tuple(_named())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,39 +107,17 @@ _remembered = functools.lru_cache(maxsize=1024)(_find)
 
 
 def _match(path: str) -> Route | None:
-    if not path.startswith("/v2/"):
+    endpoint = _FIXED.get(path)
+    if endpoint is not None:
+        return Route(endpoint)
+    if not path.startswith(_ROOT):
         return None
-    rest = path[4:]
-    if not rest:
-        return Route(Endpoint.BASE)
-    return _tags(rest) or _item(rest) or _catalog(rest)
-
-
-def _tags(rest: str) -> Route | None:
-    name = rest.removesuffix("/tags/list")
-    return Route(Endpoint.TAGS, name) if name != rest and has_name_shape(name) else None
-
-
-def _item(rest: str) -> Route | None:
-    head, _, item = rest.rpartition("/")
-    name, _, collection = head.rpartition("/")
-    match collection:
-        case "manifests" if is_tag(item) or has_digest_shape(item):
-            route = Route(Endpoint.MANIFEST, name, item)
-        case "blobs" if has_digest_shape(item):
-            route = Route(Endpoint.BLOB, name, item)
-        case "referrers" if has_digest_shape(item):
-            route = Route(Endpoint.REFERRERS, name, item)
-        case "uploads" if name.endswith("/blobs") and (not item or _UPLOAD_ID.fullmatch(item)):
-            name = name.removesuffix("/blobs")
-            route = Route(Endpoint.UPLOAD if item else Endpoint.UPLOADS, name, item)
-        case _:
-            return None
-    return route if has_name_shape(name) else None
-
-
-def _catalog(rest: str) -> Route | None:
-    return Route(Endpoint.CATALOG) if rest == "_catalog" else None
+    for endpoint, ending, fits in _NAMED:
+        head, found, item = path.rpartition(ending)
+        name = head.removeprefix(_ROOT)
+        if found and fits(item) and name != head and has_name_shape(name):
+            return Route(endpoint, name, item)
+    return None
 
 
 def _clean(path: str) -> str:

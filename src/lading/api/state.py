@@ -29,6 +29,7 @@ class State:
     name: str
     id: str
     offset: int
+    started_at: str
     algorithm: str = CANONICAL
 
 
@@ -75,7 +76,7 @@ def _parse(payload: bytes) -> State:
     name, upload_id, offset = document.get("Name"), document.get("UUID"), document.get("Offset")
     if not isinstance(name, str) or not isinstance(upload_id, str) or not isinstance(offset, int):
         raise ValueError("malformed _state")
-    algorithm = document.get("Algorithm", CANONICAL)
-    return State(
-        name, upload_id, offset, algorithm if isinstance(algorithm, str) and algorithm in HEX_DIGITS else CANONICAL
-    )
+    algorithm, started_at = document.get("Algorithm", CANONICAL), document.get("StartedAt")
+    if not isinstance(algorithm, str) or algorithm not in HEX_DIGITS:
+        algorithm = CANONICAL
+    return State(name, upload_id, offset, started_at if isinstance(started_at, str) else "", algorithm)

@@ -47,16 +47,16 @@ async def get(service: Service, request: Request, route: Route) -> Response:
 
 
 async def patch(service: Service, request: Request, route: Route) -> Response:
-    upload, offset, algorithm = await _continue(service, request, route)
+    upload, algorithm = _resume(service, request, route)
     content_type = request.header(b"content-type")
     if content_type and content_type != media.OCTET_STREAM:
         raise errors.BLOB_UPLOAD_MEDIA_TYPE(detail=f"bad Content-Type, want {media.OCTET_STREAM}")
-    upload = await service.registry.uploads.append(upload, _chunk(request, offset), algorithm)
+    upload = await service.registry.uploads.append(upload, _chunk(request, upload.offset), algorithm)
     return Response(202, _session(service, request, upload, algorithm))
 
 
 async def put(service: Service, request: Request, route: Route) -> Response:
-    upload, offset, _ = await _continue(service, request, route)
+    upload, _ = _resume(service, request, route)
     text = request.parameter("digest")
     if not text:
         raise errors.DIGEST_INVALID(detail="digest missing")
@@ -64,12 +64,12 @@ async def put(service: Service, request: Request, route: Route) -> Response:
         digest = Digest.parse(text)
     except InvalidDigestError as error:
         raise errors.DIGEST_INVALID(detail="digest parsing failed") from error
-    await service.registry.uploads.finish(upload, _chunk(request, offset), digest)
+    await service.registry.uploads.finish(upload, _chunk(request, upload.offset), digest)
     return _created(service, request, upload.name, digest)
 
 
 async def delete(service: Service, request: Request, route: Route) -> Response:
-    upload, _, _ = await _continue(service, request, route)
+    upload = await _continue(service, request, route)
     await service.registry.uploads.cancel(upload)
     return Response(204, [_uuid(upload)], None)
 
@@ -108,17 +108,25 @@ async def _find(service: Service, route: Route) -> Upload:
     return await service.registry.uploads.get(RepositoryName.parse(route.name), route.item)
 
 
-async def _continue(service: Service, request: Request, route: Route) -> tuple[Upload, int, str]:
-    """The session of a signed URL, where its client believes it to be, and the algorithm it asked for."""
+async def _continue(service: Service, request: Request, route: Route) -> Upload:
+    """The session of a signed URL. Raises RANGE_INVALID if it is not where its client believes it to be."""
+    offset = _resume(service, request, route)[0].offset
+    upload = await _find(service, route)
+    if upload.offset != offset:
+        raise errors.RANGE_INVALID()
+    return upload
+
+
+def _resume(service: Service, request: Request, route: Route) -> tuple[Upload, str]:
+    """The session of a signed URL, to be written to, and the algorithm it is for."""
     if route.endpoint is Endpoint.UPLOADS:
         raise errors.BLOB_UPLOAD_UNKNOWN()
     state = service.states.verify(request.parameter("_state"))
     if (state.name, state.id) != (route.name, route.item):
         raise errors.BLOB_UPLOAD_STATE_INVALID()
-    upload = await _find(service, route)
-    if upload.offset != state.offset:
-        raise errors.RANGE_INVALID()
-    return upload, state.offset, state.algorithm
+    name = RepositoryName.parse(route.name)
+    upload = service.registry.uploads.resume(name, route.item, state.started_at, state.offset)
+    return upload, state.algorithm
 
 
 def _algorithm(service: Service, request: Request) -> str:

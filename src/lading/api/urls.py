@@ -59,6 +59,8 @@ def quote_path(path: str) -> str:
 
 def next_page(request: Request, parameters: dict[str, str]) -> tuple[bytes, bytes]:
     """The Link header (specification: "Pagination"): the request's own path, its parameters in their order."""
+    if namespace := request.parameter("ns"):
+        parameters = {**parameters, "ns": namespace}
     return b"link", f'<{quote_path(request.path)}?{urlencode(parameters)}>; rel="next"'.encode("latin-1")
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lading import build
 from lading.compose.error import BuildError
-from lading.compose.storage import storage
+from lading.compose.storage import mistakes, storage
 from lading.config.load import Loaded, read
 from lading.config.models.configuration import Configuration
 from lading.config.problems import ConfigurationError, Path, report
@@ -71,7 +71,10 @@ def _found(loaded: Loaded, *, addressed: bool) -> Iterator[tuple[Path, str]]:
     if build.guarded(configuration):
         yield from _auth(configuration)
     if all(path[0] != "storage" for path, _ in loaded.wrong):
+        yield from mistakes(configuration)
         yield from _trial(storage, configuration)
+    if build.pulling(configuration):
+        yield from _pulling(configuration)
     yield from _trial(_tls, configuration)
     yield from _trial(build.debug_listener, configuration)
 
@@ -95,6 +98,12 @@ def _auth(configuration: Configuration) -> Iterator[tuple[Path, str]]:
     for line in auth.problems(configuration):
         yield _split(line)
     yield from _trial(auth.check_files, configuration)
+
+
+def _pulling(configuration: Configuration) -> Iterator[tuple[Path, str]]:
+    from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+
+    yield from _trial(proxy.sources, configuration)
 
 
 def _tls(configuration: Configuration) -> None:

@@ -7,9 +7,10 @@ import importlib
 import importlib.util
 import json
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol, runtime_checkable
 
+from lading.compose import extensions
 from lading.compose.error import BuildError
 from lading.config import variables
 from lading.config.models.azure import AzureParameters
@@ -17,6 +18,7 @@ from lading.config.models.configuration import Configuration
 from lading.config.models.frostfs import SCHEMES, FrostfsParameters
 from lading.config.models.gcs import GcsParameters
 from lading.config.models.s3 import S3Parameters
+from lading.config.models.section import Problem, Section
 from lading.config.models.storage import FilesystemParameters
 from lading.registry import layout
 from lading.registry.ports import Storage, StorageError
@@ -24,12 +26,43 @@ from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
 
 
-def storage(configuration: Configuration) -> Storage:
+def storage(configuration: Configuration, watch: Callable[[Storage], Storage] | None = None) -> Storage:
+    """What the registry works on: the driver, with its watcher if any, and the middleware around it.
+
+    Raises `BuildError`.
+    """
+    made = driver(configuration)
+    name_of = made.object_name if isinstance(made, Named) else None
+    if watch is not None:
+        made = watch(made)
+    if not configuration.middleware.get("storage"):
+        return made
+    from lading.compose import middleware  # noqa: PLC0415  what it needs takes long to import
+
+    return middleware.wrapped(configuration, made, name_of)
+
+
+def driver(configuration: Configuration) -> Storage:
     """Raises `BuildError`."""
-    driver = configuration.storage.driver
-    if driver not in DRIVERS:
-        raise BuildError(f"storage: StorageDriver not registered: {driver}; known are {', '.join(DRIVERS)}")
-    return DRIVERS[driver](configuration)
+    name = configuration.storage.driver
+    if name in DRIVERS:
+        return DRIVERS[name](configuration)
+    factory = extensions.find(extensions.DRIVERS, name, "storage")
+    if factory is None:
+        known = ", ".join([*DRIVERS, *extensions.names(extensions.DRIVERS)])
+        raise BuildError(
+            f"storage: StorageDriver not registered: {name}; known are {known}; some need an extra, such as"
+            f" pip install 'lading[s3]'; more come with distributions that have entry points of"
+            f" {extensions.DRIVERS}"
+        )
+    return extensions.make(f"storage.{name}", factory, configuration.storage.parameters)
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A driver whose objects others can find in the store, by these names."""
+
+    def object_name(self, key: str) -> str: ...
 
 
 def _filesystem(configuration: Configuration) -> Storage:
@@ -80,7 +113,7 @@ def _s3(configuration: Configuration) -> Storage:
         fips=of.usefipsendpoint,
         logs=of.loglevel,
     )
-    return S3Storage(options, layout.UPLOADS)
+    return S3Storage(options, layout.UPLOADS, layout.FILES)
 
 
 def _azure(configuration: Configuration) -> Storage:
@@ -179,6 +212,23 @@ DRIVERS: dict[str, Callable[[Configuration], Storage]] = {
     "s3aws": _s3,
     "frostfs": _frostfs,
 }
+
+
+MODELS: Mapping[str, type[Section]] = {
+    "azure": AzureParameters,
+    "gcs": GcsParameters,
+    "frostfs": FrostfsParameters,
+}
+"""What reads the parameters of a driver, where loading a configuration does not."""
+
+
+def mistakes(configuration: Configuration) -> list[Problem]:
+    """All that cannot be read of the driver's parameters, with their keys."""
+    problems: list[Problem] = []
+    driver = configuration.storage.driver
+    if driver in MODELS:
+        MODELS[driver].read(configuration.storage.parameters, problems, ("storage", driver))
+    return problems
 
 
 @runtime_checkable

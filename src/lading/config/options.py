@@ -65,7 +65,8 @@ CONTROLLERS: dict[str, Kind] = {
 MIDDLEWARE = replace(
     _options(
         "baseurl scheme host trimpathprefix privatekey keypairid duration ipfilteredby awsregion updatefrequency"
-        " updatefrenquency iprangesurl"
+        " updatefrenquency iprangesurl directory",
+        "size",
     ),
     closed=False,
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from lading.config.models.configuration import Configuration
+from lading.config.models.middleware import OPTIONS
+from lading.config.models.section import options_of
 from lading.config.problems import Path, report
 from lading.config.yaml import MapNode, Node, Scalar, locate
 
@@ -13,7 +15,13 @@ CACHES = ("inmemory", "redis")
 
 def remarks(configuration: Configuration, root: MapNode) -> list[str]:
     """One line each, with the place it was written at."""
-    found = [*_storage(configuration, root), *_http(configuration), *_redis(configuration)]
+    found = [
+        *_storage(configuration, root),
+        *_http(configuration),
+        *_redis(configuration),
+        *_middleware(configuration),
+        *_proxy(configuration),
+    ]
     return [report(locate(root, path), path, what) for path, what in found]
 
 
@@ -59,6 +67,29 @@ def _redis(configuration: Configuration) -> list[Remark]:
     if bool(tls.certificate) != bool(tls.key):
         return [(("redis", "tls"), "certificate and key are needed both: continuing without client certificate")]
     return []
+
+
+def _proxy(configuration: Configuration) -> list[Remark]:
+    if urlsplit(configuration.proxy.remoteurl).path.strip("/"):
+        return [(("proxy", "remoteurl"), "its path has no effect: registries are at the root of their host")]
+    return []
+
+
+def _middleware(configuration: Configuration) -> list[Remark]:
+    found: list[Remark] = []
+    for index, element in enumerate(configuration.middleware.get("storage", [])):
+        if element.disabled or element.name not in OPTIONS:
+            continue
+        known = {key for each in options_of(OPTIONS[element.name]) for key in each.keys}
+        for key, value in element.options.items():
+            what = "" if key in known else "unknown key, ignored"
+            if key == "updatefrenquency":
+                what = "is an old spelling of updatefrequency"
+            elif key == "duration" and not isinstance(value, str):
+                what = "is no duration such as 20m, which is used"
+            if what:
+                found.append((("middleware", "storage", index, "options", key), what))
+    return found
 
 
 def _find(root: MapNode, *path: str) -> Node | None:

@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from lading.config.models.azure import AzureParameters
 from lading.config.models.configuration import Configuration
+from lading.config.models.gcs import GcsParameters
 from lading.config.models.http import split_address
 from lading.config.models.log import Hook
+from lading.config.models.s3 import S3Parameters
+from lading.config.models.section import Problem, Section
 from lading.config.problems import Path
 
 NOT_YET = "not supported by this version of Lading"
@@ -38,31 +42,30 @@ LEVELS = frozenset({"panic", "fatal", "error", "warn", "warning", "info", "debug
 """What hooks may be of."""
 
 
-def _middleware(configuration: Configuration, point: str) -> bool:
-    return any(not element.disabled for element in configuration.middleware.get(point, []))
-
-
 def _auth_type(configuration: Configuration) -> str:
     """Only `none` may be written in any case."""
     name = configuration.auth.type
     return "none" if name.lower() == "none" else name
 
 
+DRIVERS: dict[str, type[Section]] = {
+    "s3": S3Parameters,
+    "s3aws": S3Parameters,
+    "azure": AzureParameters,
+    "gcs": GcsParameters,
+}
+"""Drivers whose parameters are looked at when they are served from: a file that is only read may lack some."""
+
 # fmt: off
 CHOICES = (
     Choice("log.formatter", lambda c: c.log.formatter, ("text", "json", "logstash", ""), 'unsupported logging formatter: "<x>"'),
-    Choice("storage", lambda c: c.storage.driver, ("filesystem", "inmemory", "s3", "s3aws", "azure", "gcs", "frostfs"), "StorageDriver not registered: <x>"),
     Choice("auth", _auth_type, ("none", "silly", "htpasswd", "token", ""), "unable to configure authorization (<x>): no access controller registered with name: <x>"),
 )
 
 SETTINGS = (
     Setting("storage.cache.blobdescriptor", lambda c: c.storage.cache.blobdescriptor == "redis", "redis is not spoken"),
-    Setting("middleware.registry", lambda c: _middleware(c, "registry"), "there is no middleware"),
-    Setting("middleware.repository", lambda c: _middleware(c, "repository"), "there is no middleware"),
-    Setting("middleware.storage", lambda c: _middleware(c, "storage"), "there is no middleware"),
     Setting("notifications.endpoints", lambda c: any(not e.disabled for e in c.notifications.endpoints), "no events are sent"),
     Setting("redis.addrs", lambda c: c.redis.addrs, "redis is not spoken"),
-    Setting("proxy.remoteurl", lambda c: c.proxy.remoteurl, "it cannot pull through"),
 )
 # fmt: on
 
@@ -84,6 +87,12 @@ def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
     for setting in SETTINGS:
         if setting.is_set(configuration):
             yield setting.key.split("."), f"{NOT_YET}: {setting.reason}"
+    driver = configuration.storage.driver
+    if driver in DRIVERS:
+        problems: list[Problem] = []
+        DRIVERS[driver].read(configuration.storage.parameters, problems, ("storage", driver))
+        yield from (([str(step) for step in steps], what) for steps, what in problems)
+    yield from _middleware(configuration)
     if configuration.auth.surplus:
         types = ", ".join([configuration.auth.type, *configuration.auth.surplus])
         yield ["auth"], f"more than one type in configuration or environment: {types}"
@@ -103,6 +112,15 @@ def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
     for (*section, key), values in unnamed.items():
         if "" in values:
             yield section, f"{key} is not set"
+
+
+def _middleware(configuration: Configuration) -> Iterator[tuple[Path, str]]:
+    """That of the storage is looked at where it is made."""
+    for point in ("registry", "repository"):
+        for index, element in enumerate(configuration.middleware.get(point, [])):
+            if not element.disabled:
+                what = f"unable to configure {point} middleware (<x>): no {point} middleware registered with name: <x>"
+                yield ["middleware", point, index, "name"], what.replace("<x>", element.name)
 
 
 def _unaddressed(configuration: Configuration) -> Iterator[tuple[Path, str]]:

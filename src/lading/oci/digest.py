@@ -9,7 +9,10 @@ import re
 CANONICAL = "sha256"
 HEX_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
-_FORMAT = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
+DIGEST_PATTERN = r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+"
+"""What looks like a digest of any algorithm, known or not."""
+
+_FORMAT = re.compile(DIGEST_PATTERN, re.ASCII)
 _LOWER_HEX = re.compile(r"[a-f0-9]+", re.ASCII)
 
 

@@ -33,9 +33,13 @@ class Entry:
 
 @dataclass
 class RegistryError(Exception):
-    """A refusal with a place in the catalogue. The status of the answer is that of the first entry."""
+    """A refusal with a place in the catalogue. The status of the answer is that of the first entry.
+
+    `retry_after` is in seconds; 0 says nothing.
+    """
 
     entries: list[Entry] = field(default_factory=list)
+    retry_after: float = 0.0
 
     @property
     def status(self) -> int:
@@ -50,6 +54,8 @@ UNSUPPORTED = Code("UNSUPPORTED", 405, "The operation is unsupported.")
 UNAVAILABLE = Code("UNAVAILABLE", 503, "service unavailable")
 STORAGE_FULL = Code("UNAVAILABLE", 507, "the registry has no space left to store this content")
 UNAUTHORIZED = Code("UNAUTHORIZED", 401, "authentication required")
+UPSTREAM_DOWN = Code("UNAVAILABLE", 503, "the upstream registry does not answer as it should")
+UPSTREAM_WRONG = Code("UNAVAILABLE", 502, "the upstream registry sends what was not asked for")
 TOO_MANY_REQUESTS = Code("TOOMANYREQUESTS", 429, "too many requests")
 DENIED = Code("DENIED", 403, "requested access to the resource is denied")
 

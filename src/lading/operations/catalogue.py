@@ -107,6 +107,40 @@ PROXY = {
     ),
 }
 """By their names in `/debug/vars`."""
+UPSTREAM_ANSWERS = Metric(
+    "lading_upstream_answers",
+    "counter",
+    "Answers of registries that are pulled through from, by status; none where there was no answer.",
+    ("code", "upstream"),
+)
+UPSTREAM_LIMIT = Metric(
+    "lading_upstream_ratelimit_limit", "gauge", "What an upstream said lately may be pulled in all.", ("upstream",)
+)
+UPSTREAM_REMAINING = Metric(
+    "lading_upstream_ratelimit_remaining",
+    "gauge",
+    "What an upstream said lately may still be pulled; the least that any process heard.",
+    ("upstream",),
+)
+_LEAST = frozenset({UPSTREAM_LIMIT.name, UPSTREAM_REMAINING.name})
+"""Not summed over processes: each was told the same, at another time."""
+
+DISK_CACHE = {
+    "hits": Metric("lading_disk_cache_hits", "counter", "Blobs served from the local disk."),
+    "misses": Metric("lading_disk_cache_misses", "counter", "Blobs served by the storage behind the disk cache."),
+    "hit_bytes": Metric(
+        "lading_disk_cache_hit_bytes",
+        "counter",
+        "Sizes of the blobs that were served, whole or in part, from disk.",
+    ),
+    "kept_bytes": Metric("lading_disk_cache_kept_bytes", "counter", "Bytes of blobs put on the local disk."),
+    "evictions": Metric("lading_disk_cache_evictions", "counter", "Blobs removed to make room for others."),
+    "dropped": Metric("lading_disk_cache_dropped", "counter", "Blobs removed because their file was damaged."),
+    "failures": Metric(
+        "lading_disk_cache_failures", "counter", "Blobs not kept: errors of the disk, wrong content."
+    ),
+}
+"""By the names in the counts of the storage."""
 
 WORKERS = Metric("lading_workers", "gauge", "Worker processes that are there to answer.")
 RESTARTS = Metric("lading_worker_restarts", "counter", "Worker processes started in place of dead ones.")
@@ -126,7 +160,8 @@ STARTED = Metric(
 
 METRICS: tuple[Metric, ...] = (
     *(IN_FLIGHT, REQUESTS, DURATIONS, REQUEST_SIZES, RESPONSE_SIZES, ACTIONS),
-    *(CACHE_REQUESTS, CACHE_HITS, CACHE_ERRORS, *PROXY.values()),
+    *(CACHE_REQUESTS, CACHE_HITS, CACHE_ERRORS, *PROXY.values(), *DISK_CACHE.values()),
+    *(UPSTREAM_ANSWERS, UPSTREAM_LIMIT, UPSTREAM_REMAINING),
     *(RECEIVED, SENT, UPLOADS, ACTION_ERRORS, WORKERS, RESTARTS, SILENT, FAILING, INFO),
     *(COLLECTIONS, CPU, RESIDENT, VIRTUAL, OPEN_FDS, MAX_FDS, STARTED),
 )
@@ -136,7 +171,10 @@ BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
 def add(into: Series, more: Series) -> None:
     for key, values in more.items():
         held = into.get(key)
-        into[key] = values if held is None else [a + b for a, b in zip(held, values, strict=True)]
+        if held is not None and key[0] in _LEAST:
+            into[key] = min(held, values)
+        else:
+            into[key] = values if held is None else [a + b for a, b in zip(held, values, strict=True)]
 
 
 def lasting(series: Series) -> Series:

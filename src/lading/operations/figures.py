@@ -101,6 +101,10 @@ class Figures:
         key = (metric.name, labels)
         self._counts[key] = self._counts.get(key, 0) + amount
 
+    def set(self, metric: Metric, labels: Labels, value: int) -> None:
+        """A gauge."""
+        self._counts[metric.name, labels] = value
+
     def follow(self, metric: Metric, count: Callable[[], int]) -> None:
         """A counter without labels that is kept elsewhere."""
         self._followed.append((metric, count))

@@ -88,8 +88,8 @@ class WatchedStorage:
     def hold(self, key: str, *, shared: bool) -> AbstractAsyncContextManager[None]:
         return self._storage.hold(key, shared=shared)
 
-    async def redirect(self, key: str, method: str) -> str | None:
-        return await self._watched("RedirectURL", {"path": key}, self._storage.redirect(key, method))
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:
+        return await self._watched("RedirectURL", {"path": key}, self._storage.redirect(key, method, client))
 
     async def _watched(self, action: str, detail: Mapping[str, Any], call: Awaitable[T]) -> T:
         begun = self._watcher.begin(action, self.name, detail)

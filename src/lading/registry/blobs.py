@@ -36,13 +36,13 @@ class Blobs:
     def redirects(self) -> bool:
         return self.storage.traits.redirects
 
-    async def redirect(self, name: RepositoryName, digest: Digest, method: str) -> str | None:
-        """Where the client can fetch the blob itself, if anywhere. Raises BLOB_UNKNOWN."""
+    async def redirect(self, name: RepositoryName, digest: Digest, method: str, client: str) -> str | None:
+        """Where the client, of that address, can fetch the blob itself, if anywhere. Raises BLOB_UNKNOWN."""
         if not self.redirects:
             return None
         data = await self._data(name, digest)
         await self.size(name, digest)
-        return await self.storage.redirect(data, method)
+        return await self.storage.redirect(data, method, client)
 
     def link_of(self, name: RepositoryName, digest: Digest) -> Objects:
         """What makes content visible in the repository, once it is stored."""

@@ -1,6 +1,7 @@
 """Every key a registry writes, byte-compatible with CNCF Distribution.
 
     /docker/registry/v2
+    ├── _lading/quarantine/<time>.<reason>/…
     ├── blobs/<algorithm>/<first two digits>/<digits>/data
     └── repositories/<name>/
         ├── _layers/<algorithm>/<digits>/link
@@ -9,27 +10,35 @@
         │   └── tags/<tag>/
         │       ├── current/link
         │       └── index/<algorithm>/<digits>/link
+        ├── _pulled/<algorithm>/<digits>
         ├── _referrers/<subject algorithm>/<subject digits>/<algorithm>/<digits>/link
         └── _uploads/<id>/
             ├── startedat
             ├── data
             └── hashstates/<algorithm>/<offset>
 
-A link file holds the digest under which the data lies, and nothing else. `_referrers` is Lading's own: the
-original skips directories it does not know.
+A link file holds the digest under which the data lies, and nothing else. `_lading`, `_pulled` and `_referrers` are
+Lading's own: the original skips directories it does not know. What is in quarantine lies there under the key it
+had below the root. The file in `_pulled` is as old as the last pull.
 """
 
 from __future__ import annotations
 
-from lading.oci.digest import Digest
+from lading.oci.digest import Digest, InvalidDigestError
 from lading.oci.names import RepositoryName, Tag
 
 ROOT = "/docker/registry/v2"
 REPOSITORIES = f"{ROOT}/repositories"
 BLOBS = f"{ROOT}/blobs"
+QUARANTINE = f"{ROOT}/_lading/quarantine"
 
 MANIFESTS = "_manifests"
+LAYERS = "_layers"
+SCHEDULE = "/scheduler-state.json"
+"""At the root: when what is pulled through expires, in the original's form."""
 UPLOADS = "_uploads"
+FILES = ("data", "link", "startedat")
+"""What keys of objects end in. The registry never asks whether there is a directory of such a name."""
 CURRENT_LINK = "current/link"
 """Below a tag: without it, there is none."""
 
@@ -84,6 +93,18 @@ def referrer_link(name: RepositoryName, subject: Digest, digest: Digest) -> str:
     return f"{REPOSITORIES}/{name}/_referrers/{_digest_path(subject)}/{_digest_path(digest)}/link"
 
 
+def pulled(name: str, digest: Digest) -> str:
+    return f"{REPOSITORIES}/{name}/_pulled/{_digest_path(digest)}"
+
+
+def revisions(name: str, algorithm: str) -> str:
+    return f"{REPOSITORIES}/{name}/{MANIFESTS}/revisions/{algorithm}"
+
+
+def layers(name: str, algorithm: str) -> str:
+    return f"{REPOSITORIES}/{name}/{LAYERS}/{algorithm}"
+
+
 def uploads(name: str) -> str:
     return f"{REPOSITORIES}/{name}/{UPLOADS}"
 
@@ -102,3 +123,15 @@ def upload_data(name: str, upload_id: str) -> str:
 
 def upload_hash_state(name: str, upload_id: str, algorithm: str, offset: int) -> str:
     return f"{REPOSITORIES}/{name}/{UPLOADS}/{upload_id}/hashstates/{algorithm}/{offset}"
+
+
+def blob_of(key: str) -> Digest | None:
+    """Whose data lies at `key`, or None: the inverse of `blob_data`."""
+    match key.removeprefix(f"{BLOBS}/").split("/"):
+        case [algorithm, _, encoded, "data"] if key.startswith(BLOBS):
+            try:
+                digest = Digest.parse(f"{algorithm}:{encoded}")
+            except InvalidDigestError:
+                return None
+            return digest if blob_data(digest) == key else None
+    return None

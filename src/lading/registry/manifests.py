@@ -9,6 +9,7 @@ from lading.oci import errors
 from lading.oci import manifest as oci_manifest
 from lading.oci.digest import CANONICAL, Digest, InvalidDigestError
 from lading.oci.errors import RegistryError
+from lading.oci.manifest import Manifest
 from lading.oci.names import Reference, RepositoryName, Tag
 from lading.registry import layout, links, validation
 from lading.registry.blobs import Blobs
@@ -85,6 +86,13 @@ class Manifests:
         elif reference not in tags:
             tags = [reference, *tags]
         await validation.check(self.rules, self.blobs, name, manifest, classes)
+        subject = await self._store(name, manifest, digest, data, tags)
+        return Pushed(digest, tags, subject)
+
+    async def _store(
+        self, name: RepositoryName, manifest: Manifest, digest: Digest, data: bytes, tags: list[Tag]
+    ) -> Digest | None:
+        """Returns the subject, if there is one."""
         subject = None if manifest.subject is None else Digest(manifest.subject.digest)
         link = links.content(digest)
         stored = {layout.blob_data(digest): data}
@@ -97,7 +105,7 @@ class Manifests:
             await self.storage.put_all(stored, {layout.tag_link(name, tag): link for tag in tags})
             for tag in tags:
                 await self.tags.note(name, tag, digest)
-        return Pushed(digest, tags, subject)
+        return subject
 
     async def delete(self, name: RepositoryName, digest: Digest) -> list[Tag]:
         """Remove the manifest from the repository, with the tags that point to it, which are returned.

@@ -88,8 +88,13 @@ class Traits:
     """Other processes that are given the same configuration see the same content."""
     redirects: bool = False
     """`redirect` may answer with a URL."""
+    flat: bool = False
+    """There are no directories but what keys have in common: none has to be made."""
     locks: bool = True
     """`hold` keeps out the requests of all processes; otherwise those of its own process alone (decision 0008)."""
+
+    grows: bool = False
+    """All processes can read an object while it is written, as cheaply as one that is complete."""
 
 
 class Reader(Protocol):
@@ -247,8 +252,11 @@ class Storage(Protocol):
         """
         ...
 
-    async def redirect(self, key: str, method: str) -> str | None:
-        """A URL where a client may GET or HEAD the object itself for a while, or None: serve it yourself."""
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:
+        """A URL where a client may GET or HEAD the object itself for a while, or None: serve it yourself.
+
+        `client` is the address that asks, empty where it is not known.
+        """
         ...
 
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from lading.registry.blobs import Blobs
 from lading.registry.cache import Cache
+from lading.registry.fills import Fills
 from lading.registry.manifests import Manifests
 from lading.registry.ports import Storage
+from lading.registry.pullthrough import (
+    PulledBlobs,
+    PulledManifests,
+    PulledReferrers,
+    PulledTags,
+    PulledUploads,
+    PullThrough,
+)
 from lading.registry.referrers import Referrers
 from lading.registry.repositories import Repositories
+from lading.registry.sources import Sources
 from lading.registry.tags import Tags
 from lading.registry.uploads import Uploads
+from lading.registry.upstream import Counter, Spool, count_nothing
 from lading.registry.validation import Rules
 
 
@@ -24,6 +36,8 @@ class Registry:
     tags: Tags
     referrers: Referrers
     repositories: Repositories
+    sources: Sources | None = None
+    """What it pulls through from, if it does."""
 
     @property
     def caches(self) -> tuple[Cache[Any], ...]:
@@ -42,4 +56,34 @@ class Registry:
             tags=tags,
             referrers=referrers,
             repositories=Repositories(storage),
+        )
+
+    @classmethod
+    def pulling(
+        cls,
+        storage: Storage,
+        sources: Sources,
+        *,
+        rules: Rules | None = None,
+        tag_concurrency: int = 8,
+        count: Counter = count_nothing,
+        spool: Callable[[], Spool] | None = None,
+    ) -> Registry:
+        """As `over`, with the repositories of upstreams.
+
+        Blobs on their way lie in a `spool`, too, where the storage does not show what is still being written.
+        """
+        fills = Fills(storage, Blobs(storage), count, None if storage.traits.grows else spool)
+        pulling = PullThrough(storage, sources, fills, count)
+        blobs = PulledBlobs(storage, pulling=pulling)
+        tags = PulledTags(storage, tag_concurrency, pulling=pulling)
+        manifests = PulledManifests(storage, blobs, tags, Referrers(storage), rules or Rules(), pulling=pulling)
+        return cls(
+            blobs=blobs,
+            uploads=PulledUploads(storage, blobs, pulling=pulling),
+            manifests=manifests,
+            tags=tags,
+            referrers=PulledReferrers(storage, pulling=pulling, manifests=manifests),
+            repositories=Repositories(storage),
+            sources=sources,
         )

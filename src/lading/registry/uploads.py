@@ -59,7 +59,10 @@ _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A session. `offset` is the number of bytes stored so far; `started_at` is in RFC 3339."""
+    """A session. `offset` is the number of bytes stored so far; `started_at` is in RFC 3339.
+
+    To write to one it need not be looked for before: `append` and `finish` find out whether it is there.
+    """
 
     name: RepositoryName
     id: str
@@ -102,7 +105,8 @@ class Uploads:
         upload = Upload(name, _new_id(), _now(), 0)
         # Not durable: a client whose session is gone after a power cut starts another. But the first session of a
         # repository makes directories that durable content will lie in.
-        first = await found(self.storage, layout.uploads(name)) is None
+        flat = self.storage.traits.flat
+        first = not flat and await found(self.storage, layout.uploads(name)) is None
         key = layout.upload_started_at(name, upload.id)
         await self.storage.put(key, upload.started_at.encode("ascii"), durable=first)
         return upload
@@ -119,6 +123,11 @@ class Uploads:
         except PathNotFoundError:
             size = 0
         return Upload(name, upload_id, started_at.decode("ascii", "replace"), size)
+
+    def resume(self, name: RepositoryName, upload_id: str, started_at: str, offset: int) -> Upload:
+        """The session as its client knows it, to be written to. Raises BLOB_UPLOAD_UNKNOWN for what is no id."""
+        _check_id(upload_id)
+        return Upload(name, upload_id, started_at, offset)
 
     async def append(self, upload: Upload, chunk: Chunk, algorithm: str = CANONICAL) -> Upload:
         """Store a chunk. What arrived before an error of the client stays in the session.
@@ -164,8 +173,8 @@ class Uploads:
         """The session's only writer, at the place where the chunk belongs; closed, and the hash kept, after."""
         writer = await self._writer(upload)
         try:
-            if not await self._is_there(upload):
-                # It ended while this request waited for the writer, which then made a file of its own.
+            if writer.size == 0 and not await self._is_there(upload):
+                # It ended, perhaps while this request waited for the writer, which then made a file of its own.
                 await writer.cancel()
                 await self._discard(upload)
                 raise _unknown()
@@ -224,6 +233,8 @@ class Uploads:
             return hasher
         if size == 0:
             return Hasher(algorithm)
+        if size < STATE_BYTES:
+            return None
         key = layout.upload_hash_state(upload.name, upload.id, algorithm, size)
         try:
             return Hasher.restore(algorithm, await self.storage.get(key), size)

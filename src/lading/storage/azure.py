@@ -24,13 +24,15 @@ from azure.core.exceptions import (
     ResourceExistsError,
     ResourceModifiedError,
     ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
 )
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 from azure.storage.blob import BlobSasPermissions, StorageErrorCode, UserDelegationKey, generate_blob_sas
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient, ExponentialRetry
 
-from lading.registry.ports import BusyError, PathNotFoundError, StorageError
+from lading.registry.ports import BusyError, PathNotFoundError, StorageError, UnavailableError
 from lading.storage.objects import ChangedError, Found, ObjectStorage, Pending
 
 DRIVER = "azure"
@@ -41,6 +43,8 @@ BLOCK_BYTES = 4 * 1024 * 1024
 REDIRECT_SECONDS = 20 * 60
 SKEW_SECONDS = 10
 """By how much the service's clock may be behind ours."""
+
+_UNAVAILABLE = {408, 429, 500, 502, 503, 504}
 
 KEY_HOURS = 48
 KEY_LEFT = datetime.timedelta(minutes=30)
@@ -346,10 +350,12 @@ def _storage_errors(name: str) -> Any:
         code = getattr(getattr(error, "error_code", None), "value", type(error).__name__)
         if status == 404 and code != StorageErrorCode.CONTAINER_NOT_FOUND.value:
             raise PathNotFoundError(DRIVER, f"/{name}") from error
-        kind = {412: ChangedError, 416: _BehindTheEndError}.get(status or 0, StorageError)
+        kind: type[StorageError] = {412: ChangedError, 416: _BehindTheEndError}.get(status or 0, StorageError)
+        if status in _UNAVAILABLE or isinstance(error, ServiceRequestError | ServiceResponseError):
+            kind = UnavailableError
         raise kind(DRIVER, f"{code}{f' ({status})' if status else ''}: {name}") from error
     except (OSError, aiohttp.ClientError, TimeoutError) as error:
-        raise StorageError(DRIVER, f"{type(error).__name__}: {name}") from error
+        raise UnavailableError(DRIVER, f"{type(error).__name__}: {name}") from error
 
 
 async def _session() -> AsyncIterator[aiohttp.ClientSession]:

@@ -32,7 +32,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.oauth2 import service_account
 from yarl import URL
 
-from lading.registry.ports import BusyError, PathNotFoundError, StorageError
+from lading.registry.ports import BusyError, PathNotFoundError, StorageError, UnavailableError
 from lading.storage.objects import ChangedError, Found, ObjectStorage, Pending
 
 DRIVER = "gcs"
@@ -253,7 +253,7 @@ class _Objects:
                     raise StorageError(DRIVER, f"{_reason(answer)} ({answer.status}): {name}")
                 return answer
             failure = f"{_reason(answer)} ({answer.status})"
-        raise StorageError(DRIVER, f"{failure}: {name}")
+        raise UnavailableError(DRIVER, f"{failure}: {name}")
 
     async def signed(self, name: str, method: str) -> str | None:
         """A V4 address, good for a while; None where there is nothing to sign with."""

@@ -63,7 +63,7 @@ class MemoryStorage:
     """See `lading.registry.ports.Storage`."""
 
     name = DRIVER
-    traits = Traits(shared=False)
+    traits = Traits(shared=False, grows=True)
 
     def __init__(self) -> None:
         self._root = _Directory(time.time())
@@ -168,7 +168,7 @@ class MemoryStorage:
                     del self._held[key]
                 self._released.notify_all()
 
-    async def redirect(self, key: str, method: str) -> str | None:  # noqa: ARG002
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:  # noqa: ARG002
         check_key(DRIVER, key)
         return None
 

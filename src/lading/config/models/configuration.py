@@ -8,7 +8,8 @@ from typing import Annotated
 from lading.config.models.access import AccessControl
 from lading.config.models.http import Http
 from lading.config.models.log import Level, Log
-from lading.config.models.operations import Health, Notifications, Proxy
+from lading.config.models.operations import Health, Notifications
+from lading.config.models.proxy import Proxy, Upstream
 from lading.config.models.redis import Redis
 from lading.config.models.rules import Catalog, Policy, Tags, Validation
 from lading.config.models.section import HIDDEN, Section, Then, option
@@ -59,6 +60,7 @@ class Configuration(Section):
     catalog: Catalog = option(factory=Catalog)
     tags: Tags = option(factory=Tags)
     proxy: Proxy = option(factory=Proxy)
+    upstreams: list[Upstream] = option(factory=list)
     validation: Validation = option(factory=Validation)
     policy: Policy = option(factory=Policy)
 

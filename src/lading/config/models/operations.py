@@ -1,4 +1,4 @@
-"""`health`, `notifications` and `proxy`: what the registry watches, tells, and pulls through."""
+"""`health` and `notifications`: what the registry watches and tells."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 from lading.config.models.http import split_address
 from lading.config.models.section import HIDDEN, Problem, Section, Segment, Then, option
-from lading.config.models.values import Duration, Flag, Integer, Lists, Secret, Text, nonzero_or, positive_or
+from lading.config.models.values import Duration, Flag, Integer, Lists, Text, nonzero_or, positive_or
 
 Interval = Annotated[Duration, Then(positive_or(10.0))]
 
 
-def _check_uri(uri: str) -> str:
+def check_uri(uri: str) -> str:
     parts = urlsplit(uri)
     if uri and (parts.scheme not in ("http", "https") or not parts.hostname):
         raise ValueError("must be a URL that begins with http:// or https://")
@@ -49,7 +49,7 @@ class FileCheck(Section):
 class HttpCheck(Section):
     """`timeout` 0 is 60 s."""
 
-    uri: Annotated[Text, Then(_check_uri)] = ""
+    uri: Annotated[Text, Then(check_uri)] = ""
     headers: Annotated[Lists[Text], HIDDEN] = option(factory=dict)
     statuscode: Annotated[Integer, Then(nonzero_or(200))] = 200
     timeout: Duration = 0.0
@@ -108,21 +108,3 @@ class Endpoint(Section):
 class Notifications(Section):
     events: Annotated[Events, Segment("EVENTCONFIG")] = option(factory=Events)
     endpoints: list[Endpoint] = option(factory=list)
-
-
-class Exec(Section):
-    """A docker credential helper. `lifetime`: None keeps the first answer, 0 asks for every request."""
-
-    command: Text = ""
-    lifetime: Duration | None = None
-
-
-class Proxy(Section):
-    """A pull-through cache once it has a `remoteurl`. `ttl` of 0 or less is for ever."""
-
-    remoteurl: Text = ""
-    username: Text = ""
-    password: Secret = ""
-    exec: Exec = option(factory=Exec)
-    ttl: Duration = 168 * 3600.0
-    cachewritetimeout: Annotated[Duration, Then(positive_or(300.0))] = 300.0

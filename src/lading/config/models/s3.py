@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -40,6 +41,7 @@ LOG_LEVELS = (
     "debugwithrequesterrors",
     "debugwitheventstreambody",
 )
+_REGION = re.compile(r"(?![0-9]+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
 _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
 
@@ -93,6 +95,13 @@ def _logs_requests(data: object) -> bool:
     return isinstance(value, str) and value.lower() in LOG_LEVELS
 
 
+def _region(value: str) -> str:
+    """Any name that can be part of a host's: lists of regions are soon out of date."""
+    if value and _REGION.fullmatch(value) is None:
+        raise ValueError(f"invalid region provided: {value}")
+    return value
+
+
 def _redirect_endpoint(value: str) -> str:
     url = urlsplit(value)
     if value and not url.scheme:
@@ -112,7 +121,7 @@ class S3Parameters(Section):
     accesskey: Secret = ""
     secretkey: Secret = ""
     sessiontoken: Secret = ""
-    region: Text = ""
+    region: Annotated[Text, Then(_region)] = ""
     regionendpoint: Text = ""
     redirectendpoint: Annotated[Text, Then(_redirect_endpoint)] = ""
     forcepathstyle: Annotated[bool, _switch("forcepathstyle")] = False

@@ -70,11 +70,18 @@ def place(descriptor: int, source: str, target: str, objects: Objects) -> None:
         make_directories(folder)
         os.fsync(descriptor)
         placing.sync(folder)
+        check_same(descriptor, source)
         move(source, target)
         with contextlib.suppress(FileNotFoundError):
             placing.appear()
             return
     put_all([objects])
+
+
+def check_same(descriptor: int, path: str) -> None:
+    """Raises `FileNotFoundError` where the open file was deleted, though there may be another at its path."""
+    if not os.path.samestat(os.fstat(descriptor), os.stat(path)):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 def move(source: str, target: str) -> None:

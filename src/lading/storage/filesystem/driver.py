@@ -94,7 +94,7 @@ class FilesystemStorage:
     """See `lading.registry.ports.Storage`. `threads` bounds the calls that wait for the disk at once."""
 
     name = DRIVER
-    traits = Traits(shared=True)
+    traits = Traits(shared=True, grows=True)
 
     def __init__(self, root: str, threads: int = 100) -> None:
         self._root = os.path.abspath(root)
@@ -233,7 +233,7 @@ class FilesystemStorage:
         finally:
             os.close(descriptor)
 
-    async def redirect(self, key: str, method: str) -> str | None:  # noqa: ARG002
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:  # noqa: ARG002
         check_key(DRIVER, key)
         return None
 
@@ -349,6 +349,7 @@ class FileWriter:
 
         def remove() -> None:
             with contextlib.suppress(FileNotFoundError):
+                changes.check_same(self._descriptor, self._path)
                 os.unlink(self._path)
 
         await self._end("cancelled", remove)

@@ -18,7 +18,7 @@ from lading.oci.hashing import Hasher
 from lading.registry.ports import StorageError
 from lading.storage.frostfs.encoding import Nested
 from lading.storage.frostfs.messages import DRIVER, STATE, Info, Parent, parts_of, split
-from lading.storage.frostfs.objects import CHUNK_BYTES, Objects, Piece, to_the_end
+from lading.storage.frostfs.objects import CHUNK_BYTES, SMALL_BYTES, Objects, Piece, to_the_end
 
 IN_MEMORY = 4 * 1024**2
 """What a part gathers beyond goes to a temporary file."""
@@ -44,6 +44,11 @@ class Spool:
     def digest(self) -> bytes:
         return self._hash.digest()
 
+    @property
+    def content(self) -> bytes:
+        self._file.seek(0)
+        return self._file.read()
+
     def write(self, data: bytes) -> None:
         if isinstance(self._file, io.BytesIO) and self.size + len(data) > IN_MEMORY:
             gathered, self._file = self._file, tempfile.TemporaryFile()  # noqa: SIM115  closed with its chain
@@ -68,7 +73,10 @@ class Spool:
 class Chain:
     """`size` are the bytes of all parts, that which is being gathered included."""
 
-    def __init__(self, objects: Objects, split_id: bytes, parts: list[Info] | None = None) -> None:
+    def __init__(
+        self, objects: Objects, split_id: bytes, parts: list[Info] | None = None, begun: bytes = b""
+    ) -> None:
+        """`begun` are the bytes before the first part, where there is none yet."""
         self.split_id = split_id
         self.parts = parts or []
         self._objects = objects
@@ -81,6 +89,8 @@ class Chain:
             state = self.parts[-1].state
             known = bytes.fromhex(state) if state.isalnum() and len(state) % 2 == 0 else b""
             self._hasher = Hasher.restore("sha256", known, self._made)
+        self._gather(begun, None)
+        self._begun = bool(begun)
 
     @classmethod
     async def of(cls, objects: Objects, split_id: bytes) -> tuple[Chain, bool]:
@@ -125,6 +135,12 @@ class Chain:
         if also is not None:
             also(data)
 
+    @property
+    def gathered(self) -> bytes | None:
+        """All there is, where it is too small to be a part."""
+        most = min(self._objects.pool.limit, SMALL_BYTES)
+        return None if self.parts or self.size > most else self._spool.content
+
     async def flush(self) -> None:
         """Make a part of what was gathered, if there is anything."""
         async with self._turn:
@@ -162,6 +178,11 @@ class Chain:
         return self.parts[-1].id if self.parts else b""
 
     async def _make(self, chained: Nested) -> None:
+        if self._begun:
+            # Parts that a process left which died before the record told of them.
+            strays = await members_of(self._objects, self.split_id)
+            await self._objects.delete([stray.id for stray in strays])
+            self._begun = False
         state = None if self._hasher is None else self._hasher.export()
         attributes = [] if state is None else [(STATE, state.hex())]
         self.parts.append(await self._objects.put(self._spool, attributes, chained))

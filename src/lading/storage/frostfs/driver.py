@@ -56,7 +56,7 @@ class FrostfsStorage:
     """See `lading.registry.ports.Storage`. Nothing is connected before the first call."""
 
     name = DRIVER
-    traits = Traits(shared=True)
+    traits = Traits(shared=True, flat=True)
 
     def __init__(
         self,
@@ -85,20 +85,35 @@ class FrostfsStorage:
         if key == "/":
             return Stat(0, 0.0, is_directory=True)
         check_key(DRIVER, key)
-        here = await self.under(key)
+        here, below = await self._around(key)
         if here:
             size = here[0].size
             if here[0].upload:
                 chain = self._written.get(here[0].upload) or (await self._chain(here[0]))[0]
                 size = chain.size
             return Stat(size, here[0].modified, is_directory=False)
-        below = await self.objects.search(ROOT, starts_with(FILE_PATH, f"{key}/"), most=DATED)
-        dated = await self.objects.heads(below[:DATED])
-        if below and not dated:
-            dated = await self.objects.find(ROOT, starts_with(FILE_PATH, f"{key}/"))
-        if not dated:
+        if not below:
             raise PathNotFoundError(DRIVER, key)
-        return Stat(0, max(info.modified for info in dated), is_directory=True)
+        return Stat(0, max(info.modified for info in below), is_directory=True)
+
+    async def _around(self, key: str) -> tuple[Sequence[Info], Sequence[Info]]:
+        """What lies under the key, the newest first, and if there is nothing, some of what lies below it."""
+        ids = await self.objects.search(ROOT, starts_with(FILE_PATH, key), most=DATED)
+        found = await self.objects.heads(ids[:DATED])
+        here = _newest_first(info for info in found if info.path == key)
+        below = [info for info in found if info.path.startswith(f"{key}/")]
+        full = len(ids) >= DATED
+        if (below and not here) or (not full and (here or len(found) == len(ids))):
+            return here, below
+        # Others whose names begin alike fill the answer, or something was replaced meanwhile.
+        here = await self.under(key)
+        if here:
+            return here, []
+        ids = await self.objects.search(ROOT, starts_with(FILE_PATH, f"{key}/"), most=DATED)
+        below = await self.objects.heads(ids[:DATED])
+        if ids and not below:
+            below = await self.objects.find(ROOT, starts_with(FILE_PATH, f"{key}/"))
+        return [], below
 
     async def get(self, key: str) -> bytes:
         check_key(DRIVER, key)
@@ -168,11 +183,9 @@ class FrostfsStorage:
                     return self._writing(key, lock, here[0], chain)
             elif append and here and here[0].size:
                 raise StorageError(DRIVER, f"cannot append to what is complete: {key}")
-            split_id = uuid.uuid4()
-            attributes = [*self.objects.attributes(key, new_order(here)), (UPLOAD, str(split_id))]
-            record = await self.objects.put(Piece(b""), attributes)
-            await self._remove(here)
-            chain = Chain(self.objects, split_id.bytes)
+            chain = Chain(self.objects, uuid.uuid4().bytes)
+            record = await self.record(key, chain, b"", here)
+            await self.remove(here)
             return self._writing(key, lock, record, chain)
         except BaseException:
             lock.release()
@@ -182,6 +195,13 @@ class FrostfsStorage:
         self._written[chain.split_id] = chain
         return FrostfsWriter(self, key, lock, record, chain)
 
+    async def record(self, key: str, chain: Chain, content: bytes, replaced: Sequence[Info]) -> Info:
+        """What stands at the key of an unfinished object, and holds what is too small to be a part."""
+        attributes = self.objects.attributes(key, new_order(replaced))
+        return await self.objects.put(
+            Piece(content), [*attributes, (UPLOAD, str(uuid.UUID(bytes=chain.split_id)))]
+        )
+
     def written(self, chain: Chain) -> None:
         """Its writer has come to its end."""
         self._written.pop(chain.split_id, None)
@@ -190,7 +210,7 @@ class FrostfsStorage:
         """What was written becomes the object under `target`; `record` goes, whichever key it stands at."""
         replaced = await self.under(target)
         await chain.finish(target, new_order([*replaced, record]))
-        await self._remove([info for info in replaced if info.id != record.id])
+        await self.remove([info for info in replaced if info.id != record.id])
         await self.objects.delete([record.id])
 
     async def move(self, source: str, target: str) -> None:
@@ -211,17 +231,15 @@ class FrostfsStorage:
         finally:
             chain.close()
             await reader.close()
-        await self._remove([*replaced, *moved])
+        await self.remove([*replaced, *moved])
         return None
 
     async def delete(self, key: str) -> None:
         check_key(DRIVER, key)
-        below = self.objects.find(ROOT, starts_with(FILE_PATH, f"{key}/"))
-        found = await asyncio.gather(self.objects.find(ROOT, equals(FILE_PATH, key)), below)
-        gone = [*found[0], *found[1]]
+        gone = await self.below(key) or await self.under(key)
         if not gone:
             raise PathNotFoundError(DRIVER, key)
-        await self._remove(gone)
+        await self.remove(gone)
 
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
@@ -279,7 +297,7 @@ class FrostfsStorage:
                 return self._locks.take(name, shared=shared)
             await asyncio.sleep(HOLD_SECONDS)
 
-    async def redirect(self, key: str, method: str) -> str | None:  # noqa: ARG002
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:  # noqa: ARG002
         check_key(DRIVER, key)
         return None
 
@@ -312,9 +330,12 @@ class FrostfsStorage:
                 await chain.finish(key, order)
             finally:
                 chain.close()
-        await self._remove(replaced)
+        await self.remove(replaced)
 
-    async def _remove(self, infos: Sequence[Info]) -> None:
+    async def below(self, key: str) -> Sequence[Info]:
+        return await self.objects.find(ROOT, starts_with(FILE_PATH, f"{key}/"))
+
+    async def remove(self, infos: Sequence[Info]) -> None:
         """Objects, and with unfinished ones their parts; the record last, for only it tells of them."""
         for info in infos:
             parts = await members_of(self.objects, info.upload) if info.upload else []
@@ -323,7 +344,10 @@ class FrostfsStorage:
         await self.objects.delete([info.id for info in infos])
 
     async def _chain(self, record: Info) -> tuple[Chain, bool]:
-        return await Chain.of(self.objects, record.upload)
+        """And whether it is complete."""
+        if not record.size:
+            return await Chain.of(self.objects, record.upload)
+        return Chain(self.objects, record.upload, begun=await self.objects.whole(record.id)), False
 
     async def _pieces(self, record: Info) -> Sequence[Info]:
         """The parts so far; what a writer of this process still gathers becomes one."""
@@ -331,6 +355,8 @@ class FrostfsStorage:
         if written is not None:
             await to_the_end(written.flush())
             return [*written.parts]
+        if record.size:
+            return [record]
         chain, _ = await self._chain(record)
         return chain.parts
 

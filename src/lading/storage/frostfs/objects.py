@@ -35,6 +35,12 @@ CHUNK_BYTES = 3 * 1024**2
 REMEMBERED = 100_000
 """Headers, some 600 bytes each."""
 
+KEPT_BYTES = 16 * 1024**2
+"""What small objects hold is kept up to this sum: like headers it never changes."""
+
+SMALL_BYTES = 1024**2
+"""What a small object holds at most."""
+
 AT_ONCE = 16
 """Requests about single objects that are under way at a time."""
 
@@ -63,11 +69,11 @@ class Piece:
     def __init__(self, data: bytes) -> None:
         self.size = len(data)
         self.digest = hashlib.sha256(data).digest()
-        self._data = data
+        self.data = data
 
     async def chunks(self) -> AsyncIterator[bytes]:
         for start in range(0, self.size, CHUNK_BYTES):
-            yield self._data[start : start + CHUNK_BYTES]
+            yield self.data[start : start + CHUNK_BYTES]
 
 
 class Objects:
@@ -76,6 +82,8 @@ class Objects:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self._known: OrderedDict[bytes, Info] = OrderedDict()
+        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+        self._kept_bytes = 0
 
     async def search(self, *filters: Filter, most: int | None = None) -> list[bytes]:
         """The ids of those that meet every filter, in no order; about `most` of them are enough."""
@@ -129,15 +137,20 @@ class Objects:
     def forget(self, object_id: bytes) -> None:
         """The object is gone."""
         self._known.pop(object_id, None)
+        self._kept_bytes -= len(self._kept.pop(object_id, b""))
 
     async def whole(self, object_id: bytes) -> bytes:
-        """A small object. Raises `StatusError`, also where it is gone."""
+        """A small object, which a search has just found. Raises `StatusError`."""
+        kept = self._kept.get(object_id)
+        if kept is not None and object_id in self._known:
+            self._kept.move_to_end(object_id)
+            return kept
         body = encode((1, self._address(object_id)))
         answers = await self.pool.collect(f"{_SERVICE}Get", body, lambda _: False)
         for answer in answers:
             if answer.has(1):
                 self._remember(messages.info(object_id, answer.message(1, 3)))
-        return b"".join(answer.data(2) for answer in answers)
+        return self._keep(object_id, b"".join(answer.data(2) for answer in answers))
 
     async def read(self, object_id: bytes, offset: int, end: int) -> AsyncGenerator[bytes]:
         """The bytes from `offset` up to `end`. A stream that breaks is continued from another peer."""
@@ -178,6 +191,8 @@ class Objects:
         object_id, signature = author.signed(header)
         init = encode((1, messages.identifier(object_id)), (2, signature), (3, header))
         await self.pool.put(init, payload.chunks, payload.size)
+        if isinstance(payload, Piece):
+            self._keep(object_id, payload.data)
         return self.remember(object_id, header)
 
     async def delete(self, ids: Iterable[bytes]) -> None:
@@ -200,6 +215,14 @@ class Objects:
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return info
+
+    def _keep(self, object_id: bytes, data: bytes) -> bytes:
+        if len(data) <= SMALL_BYTES and object_id not in self._kept:
+            self._kept[object_id] = data
+            self._kept_bytes += len(data)
+            while self._kept_bytes > KEPT_BYTES:
+                self._kept_bytes -= len(self._kept.popitem(last=False)[1])
+        return data
 
     def _address(self, object_id: bytes) -> Nested:
         return messages.address(self.pool.author.container, object_id)

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import grpc
 import grpc.aio
 
-from lading.registry.ports import StorageError
+from lading.registry.ports import UnavailableError
 from lading.storage.frostfs.encoding import EncodingError, Message, Nested, encode
 from lading.storage.frostfs.messages import (
     DRIVER,
@@ -55,7 +55,7 @@ class Address(NamedTuple):
     priority: int = 0
 
 
-class UnreachableError(StorageError):
+class UnreachableError(UnavailableError):
     """A node cannot be spoken to."""
 
     def __init__(self, target: str, detail: str) -> None:

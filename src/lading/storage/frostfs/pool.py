@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from lading.registry.ports import StorageError
+from lading.registry.ports import StorageError, UnavailableError
 from lading.storage.frostfs import nns
 from lading.storage.frostfs.encoding import Message, Nested, encode
 from lading.storage.frostfs.identifiers import container_id, owner_id
@@ -147,6 +147,8 @@ class Pool:
                     self.blame(peer, error)
                     faults.append(error)
             refusals = [fault for fault in faults if isinstance(fault, StatusError)]
+            if refusals and all(refusal.code == MAINTENANCE for refusal in refusals):
+                raise UnavailableError(DRIVER, refusals[0].detail)
             if refusals:
                 raise refusals[0]
             if attempt == ROUNDS:
@@ -211,9 +213,9 @@ async def _nothing(_: Nested) -> None:
     """A session is asked for only to see that it is granted."""
 
 
-def _unreachable(faults: list[StorageError]) -> StorageError:
+def _unreachable(faults: list[StorageError]) -> UnavailableError:
     names = "; ".join(str(fault).removeprefix(f"{DRIVER}: ") for fault in faults)
-    return StorageError(DRIVER, f"no peer can be reached: {names}")
+    return UnavailableError(DRIVER, f"no peer can be reached: {names}")
 
 
 def _largest_object(network: Message) -> int:

@@ -50,12 +50,16 @@ class FrostfsWriter:
                 check_key(DRIVER, key)
 
         async def commit() -> None:
-            await self._check_there()
-            await self._storage.complete(self._chain, self._key if target is None else target, self._record)
-            await self._storage.put_all(then or {})
-            if remove is not None:
+            storage, inside = self._storage, remove is not None and self._key.startswith(f"{remove}/")
+            left = await storage.below(remove) if remove is not None and inside else None
+            await self._check_there(left)
+            await storage.complete(self._chain, self._key if target is None else target, self._record)
+            await storage.put_all(then or {})
+            if left is not None:
+                await storage.remove([info for info in left if info.id != self._record.id])
+            elif remove is not None:
                 with contextlib.suppress(PathNotFoundError):
-                    await self._storage.delete(remove)
+                    await storage.delete(remove)
 
         await self._end("committed", commit)
 
@@ -64,21 +68,35 @@ class FrostfsWriter:
         await self._end("cancelled", self._discard)
 
     async def _keep(self) -> None:
-        await self._chain.flush()
-        await self._check_there(missing_ok=True)
+        gathered, old = self._chain.gathered, self._record
+        if gathered is None:
+            await self._chain.flush()
+        if old.size != len(gathered or b""):
+            # First the new record: what was written before is never without one.
+            self._record = await self._storage.record(self._key, self._chain, gathered or b"", [old])
+        try:
+            await self._check_there(record=old)
+        except PathNotFoundError:
+            await self._storage.objects.delete([self._record.id])
+        else:
+            if self._record is not old:
+                await self._storage.objects.delete([old.id])
 
-    async def _check_there(self, *, missing_ok: bool = False) -> None:
-        """What was deleted meanwhile takes along what was written since. Raises `PathNotFoundError`."""
-        objects = self._storage.objects
-        if self._record.id in [info.id for info in await self._storage.under(self._key)]:
+    async def _check_there(self, here: Sequence[Info] | None = None, record: Info | None = None) -> None:
+        """What was deleted meanwhile takes along what was written since. Raises `PathNotFoundError`.
+
+        `here` are objects that have just been found.
+        """
+        objects, record = self._storage.objects, record or self._record
+        here = await self._storage.under(self._key) if here is None else here
+        if record.id in [info.id for info in here]:
             return
         # A node that was asked for the first time may not have come to index it.
-        objects.forget(self._record.id)
-        if await objects.head(self._record.id) is not None:
+        objects.forget(record.id)
+        if await objects.head(record.id) is not None:
             return
         await self._chain.discard()
-        if not missing_ok:
-            raise PathNotFoundError(DRIVER, self._key)
+        raise PathNotFoundError(DRIVER, self._key)
 
     async def _discard(self) -> None:
         await self._chain.discard()

@@ -8,6 +8,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from lading.registry.ports import (
     BusyError,
@@ -43,13 +44,15 @@ _COMPONENT = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]+", re.ASCII)
 class ObjectStorage:
     """See `lading.registry.ports.Storage`."""
 
-    traits = Traits(shared=True, redirects=True)
+    traits = Traits(shared=True, redirects=True, flat=True)
 
     def __init__(self, bucket: Bucket, prefix: str) -> None:
         """`prefix` is empty or ends with a slash."""
         self.name = bucket.driver
         self._bucket = bucket
         self._prefix = prefix
+        self._writing: WeakValueDictionary[str, ObjectWriter] = WeakValueDictionary()
+        """Those of this process, by name: they hold back what is too short for their store."""
 
     async def stat(self, key: str) -> Stat:
         if key == "/":
@@ -93,6 +96,8 @@ class ObjectStorage:
         if offset < 0:
             raise InvalidOffsetError(self.name, key, offset)
         name = self._name(key)
+        if (writer := self._writing.get(name)) is not None:
+            await writer.make_readable()
         found = await self._bucket.fetch(name, offset, FIRST_BYTES)
         if found is None:
             raise PathNotFoundError(self.name, key)
@@ -108,7 +113,8 @@ class ObjectStorage:
         except BaseException:
             await to_the_end(claim.release())
             raise
-        return ObjectWriter(self, self._bucket, key, name, claim, pending, rest)
+        self._writing[name] = writer = ObjectWriter(self, self._bucket, key, name, claim, pending, rest)
+        return writer
 
     async def move(self, source: str, target: str) -> None:
         name, to = self._name(source), self._name(target)
@@ -177,7 +183,7 @@ class ObjectStorage:
             if not shared:
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def redirect(self, key: str, method: str) -> str | None:
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:  # noqa: ARG002
         name = self._name(key)
         return await self._bucket.signed(name, method) if method in {"GET", "HEAD"} else None
 

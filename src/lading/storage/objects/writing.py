@@ -36,6 +36,8 @@ class ObjectWriter:
         self._pending = pending
         self._rest = bytearray(rest)
         self._ended = ""
+        self._turn = asyncio.Lock()
+        """Whoever reads what is unfinished has it sent, while it is being written."""
 
     async def write(self, chunks: Sequence[bytes], also: Callable[[bytes], None] | None = None) -> None:
         self._check_open()
@@ -50,6 +52,18 @@ class ObjectWriter:
             _show(chunks, also)
         else:
             await to_the_end(asyncio.to_thread(_show, chunks, also))
+
+    async def make_readable(self) -> None:
+        """All that was written so far can be read; writing may go on."""
+        if not self._ended and self._rest and not self._claim.lost:
+            await to_the_end(self._show_rest())
+
+    async def _show_rest(self) -> None:
+        async with self._turn:
+            before = self._pending.size
+            with contextlib.suppress(PathNotFoundError):
+                await self._pending.suspend(bytes(self._rest))
+            del self._rest[: self._pending.size - before]
 
     async def close(self) -> None:
         if not self._ended:
@@ -78,15 +92,16 @@ class ObjectWriter:
     async def _send(self) -> None:
         if self._claim.lost:
             raise BusyError(self._bucket.driver, f"another writer has taken over: {self._key}")
-        try:
-            while len(self._rest) >= self._pending.unit:
-                data = bytes(self._rest[: self._pending.unit])
-                await self._pending.extend(data)
-                del self._rest[: len(data)]
-        except StorageError:
-            self._rest.clear()
-            self.size = self._pending.size
-            raise
+        async with self._turn:
+            try:
+                while len(self._rest) >= self._pending.unit:
+                    data = bytes(self._rest[: self._pending.unit])
+                    await self._pending.extend(data)
+                    del self._rest[: len(data)]
+            except StorageError:
+                self._rest.clear()
+                self.size = self._pending.size
+                raise
 
     async def _close(self) -> None:
         try:

@@ -175,10 +175,12 @@ class Bucket:
         # The SDK logs bodies and tokens at DEBUG, for which this registry's own log may be set.
         for name in ("botocore", "aiobotocore"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        # Without a style, the SDK signs URLs for a host of another region, which sends clients on or refuses them.
+        style = "auto" if endpoint or "." in options.bucket else "virtual"
         config = AioConfig(
             signature_version="s3v4" if options.v4 else "s3",
             s3={
-                "addressing_style": "path" if options.pathstyle else "auto",
+                "addressing_style": "path" if options.pathstyle else style,
                 "use_accelerate_endpoint": options.accelerate,
                 "payload_signing_enabled": False,
             },

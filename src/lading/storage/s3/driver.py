@@ -34,15 +34,16 @@ class S3Storage:
     """See `lading.registry.ports.Storage`.
 
     Objects are unfinished only below directories of the name `uploads`, or anywhere if it is empty: elsewhere the
-    requests that look for them are spared.
+    requests that look for them are spared. A key that ends in one of the names `files` is never a directory.
     """
 
     name = DRIVER
-    traits = Traits(shared=True, redirects=True, locks=False)
+    traits = Traits(shared=True, redirects=True, flat=True, locks=False)
 
-    def __init__(self, options: Options, uploads: str = "") -> None:
+    def __init__(self, options: Options, uploads: str = "", files: Sequence[str] = ()) -> None:
         self._bucket = Bucket(options)
         self._uploads = uploads
+        self._files = tuple(f"/{name}" for name in files)
         self._writers: dict[str, S3Writer | None] = {}
         """Those open in this process; None while one is being opened."""
         self._held: dict[str, _Hold] = {}
@@ -59,8 +60,8 @@ class S3Storage:
                 with contextlib.suppress(PathNotFoundError):
                     answer = await self._bucket.call("head_object", key, Key=self._bucket.name(key))
                     return Stat(answer["ContentLength"], answer["LastModified"].timestamp(), is_directory=False)
-            if self._uploads and self._may_be_unfinished(key):
-                raise PathNotFoundError(DRIVER, key)  # such a key is never a directory
+            if key.endswith(self._files):
+                raise PathNotFoundError(DRIVER, key)
         found = await self._bucket.first(key, self._bucket.below(key))
         if found is not None:
             return Stat(0, found["LastModified"].timestamp(), is_directory=True)
@@ -115,7 +116,7 @@ class S3Storage:
         if key in self._writers:
             raise BusyError(DRIVER, f"another writer is active: {key}")
         self._writers[key] = None
-        writer = S3Writer(self._bucket, key, self.put_all, self.delete, lambda: self._let_go(key))
+        writer = S3Writer(self._bucket, key, self.put_all, self._remove, lambda: self._let_go(key))
         try:
             await writer.start(append=append)
         except BaseException:
@@ -133,12 +134,8 @@ class S3Storage:
             await self._bucket.call("delete_object", source, Key=name)
 
     async def delete(self, key: str) -> None:
-        name, below = self._bucket.name(check_key(DRIVER, key)), self._bucket.below(key)
-        found = False
-        async for upload in multipart.uploads(self._bucket, key, name):
-            if upload.name == name or upload.name.startswith(below):
-                found = True
-                await multipart.abort(self._bucket, key, upload.name, upload.id)
+        check_key(DRIVER, key)
+        found = self._is_of_uploads(key) and await self._abort(key)
         if self._may_be_unfinished(key):
             # The lease goes first: a writer that finds it gone makes nothing anew.
             lock = lease.name(self._bucket, key)
@@ -146,18 +143,11 @@ class S3Storage:
             if there is not None and there["Key"] == lock:
                 found = True
                 await self._delete(key, [lock])
-        page = await self._bucket.call("list_objects_v2", key, Prefix=name)
-        names = [each["Key"] for each in page.get("Contents", [])]
-        mine = [each for each in names if each == name or each.startswith(below)]
-        found = found or bool(mine)
-        await self._delete(key, mine)
-        if page.get("IsTruncated"):
-            # Whatever else begins with the same letters is passed over.
-            async for page in self._bucket.pages(key, below):
-                names = [each["Key"] for each in page.get("Contents", [])]
-                found = found or bool(names)
-                await self._delete(key, names)
-        if not found:
+        removed = await self._remove(key)
+        # Nothing is below an object: links are deleted often.
+        if not self._is_of_uploads(key) and removed != self._bucket.name(key):
+            found = await self._abort(key)
+        if not removed and not found:
             raise PathNotFoundError(DRIVER, key)
 
     async def list(
@@ -205,10 +195,14 @@ class S3Storage:
             if not held.users:
                 self._held.pop(key, None)
 
-    async def redirect(self, key: str, method: str) -> str | None:
+    async def redirect(self, key: str, method: str, client: str = "") -> str | None:  # noqa: ARG002
         operation = {"GET": "get_object", "HEAD": "head_object"}.get(method)
         check_key(DRIVER, key)
         return None if operation is None else await self._bucket.url(operation, key)
+
+    def object_name(self, key: str) -> str:
+        """What the object is called in the bucket: where a CDN in front of the bucket finds it."""
+        return self._bucket.name(check_key(DRIVER, key))
 
     def _may_be_unfinished(self, key: str) -> bool:
         return not self._uploads or (key.endswith("/data") and self._is_of_uploads(key))
@@ -237,6 +231,32 @@ class S3Storage:
                 await writer.make_readable()
             finally:
                 await writer.close()
+
+    async def _abort(self, key: str) -> bool:
+        """Whether there was an unfinished object of this name, or any below it."""
+        name, below = self._bucket.name(key), self._bucket.below(key)
+        found = False
+        async for upload in multipart.uploads(self._bucket, key, name):
+            if upload.name == name or upload.name.startswith(below):
+                found = True
+                await multipart.abort(self._bucket, key, upload.name, upload.id)
+        return found
+
+    async def _remove(self, key: str) -> str:
+        """The name of the object, or else of the first below it; empty where there was none."""
+        name, below = self._bucket.name(key), self._bucket.below(key)
+        page = await self._bucket.call("list_objects_v2", key, Prefix=name)
+        names = [each["Key"] for each in page.get("Contents", [])]
+        mine = [each for each in names if each == name or each.startswith(below)]
+        first = mine[0] if mine else ""
+        await self._delete(key, mine)
+        if page.get("IsTruncated"):
+            # Whatever else begins with the same letters is passed over.
+            async for page in self._bucket.pages(key, below):
+                names = [each["Key"] for each in page.get("Contents", [])]
+                first = first or next(iter(names), "")
+                await self._delete(key, names)
+        return first
 
     async def _delete(self, key: str, names: Sequence[str]) -> None:
         if len(names) == 1:

@@ -37,6 +37,11 @@ class Lease:
         """When it was last known to be ours."""
         self._renewing: asyncio.Task[None] | None = None
 
+    @property
+    def fresh(self) -> bool:
+        """It was ours just now, and long before another may take it over."""
+        return time.monotonic() - self._sure <= RENEWAL_SECONDS + 1
+
     async def acquire(self) -> None:
         """Raises `BusyError`."""
         try:
@@ -63,7 +68,7 @@ class Lease:
         if not gone:
             # Left behind it only makes the next writer wait until it is old.
             with contextlib.suppress(StorageError):
-                if time.monotonic() - self._sure > RENEWAL_SECONDS:
+                if not self.fresh:
                     await self.check()
                 await self._bucket.call("delete_object", self._key, Key=self._name)
 

@@ -21,7 +21,7 @@ _COPY_BYTES = 1025 * 1024**2
 """A multiple of 5 MiB, as sessions are: the store takes no smaller part but the last."""
 
 Put = Callable[[Objects], Awaitable[None]]
-Remove = Callable[[str], Awaitable[None]]
+Remove = Callable[[str], Awaitable[object]]
 
 
 class S3Writer:
@@ -92,7 +92,7 @@ class S3Writer:
             if self._buffered:
                 # Without the lease the key was deleted, or is another's: nothing is made anew.
                 with contextlib.suppress(PathNotFoundError):
-                    await self._lease.check()
+                    await self._check_there()
                     await self._flush(self._buffered)
         finally:
             await self._release()
@@ -107,14 +107,15 @@ class S3Writer:
         self._ended = "committed"
         gone = False
         try:
-            await self._lease.check()
+            await self._check_there()
             await self._place(target)
             if then:
                 await self._put(then)
+            gone = remove is not None and self._key.startswith(f"{remove}/")
+            if target is not None and not gone:
+                await self._bucket.call("delete_object", self._key, Key=self._name)
             if remove is not None:
-                with contextlib.suppress(PathNotFoundError):
-                    await self._remove(remove)
-                gone = self._key.startswith(f"{remove}/")
+                await self._remove(remove)
         finally:
             await self._release(gone=gone)
 
@@ -143,8 +144,6 @@ class S3Writer:
         if not self._upload and not self._complete:
             # All of it is here still: one request, and no copy.
             await self._put({target or self._key: b"".join(self._buffer)})
-            if target is not None:
-                await self._bucket.call("delete_object", self._key, Key=self._name)
             return
         if self._buffered:
             await self._flush(self._buffered)
@@ -152,7 +151,14 @@ class S3Writer:
             await self._finish_upload()
         if target is not None:
             await multipart.copy(self._bucket, self._key, target, self._complete)
-            await self._bucket.call("delete_object", self._key, Key=self._name)
+
+    async def _check_there(self) -> None:
+        """Raises `PathNotFoundError` where the key was deleted meanwhile, `BusyError` where it is another's.
+
+        The store says the first by itself of what it has already.
+        """
+        if not (self._upload or self._complete) or not self._lease.fresh:
+            await self._lease.check()
 
     def _wanted(self) -> int:
         options = self._bucket.options

@@ -94,6 +94,21 @@ async def case_one_writer_at_a_time(t: Trial) -> None:
         await follower.cancel()
 
 
+async def case_read_while_it_is_written(t: Trial) -> None:
+    """By the process that writes it, whose hash of the bytes may not be the one that is asked for."""
+    key, data = t.key("object"), noise(3000)
+    for start in (0, 1000):
+        writer = await t.storage.writer(key, append=start > 0)
+        for end in (start + 500, start + 1000):
+            await writer.write([data[end - 500 : end]])
+            equal(await t.read(key), data[:end], "what can be read")
+        await writer.close()
+    writer = await t.peer.writer(key, append=True)
+    await writer.write([data[2000:]])
+    await writer.commit()
+    equal(await t.read(key), data, "the content")
+
+
 async def case_other_keys_are_not_held(t: Trial) -> None:
     first = await t.storage.writer(t.key("object"), append=False)
     second = await t.storage.writer(t.key("object2"), append=False)

@@ -1,0 +1,241 @@
+"""Requests to one registry: signed in, redirected, tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import math
+import random
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from lading.client import challenges
+from lading.client.authentication import Authenticator
+from lading.client.credentials import Credentials
+from lading.client.errors import KINDS, AnswerError, ClientError, InvalidAnswerError, UnreachableError
+
+MAX_REDIRECTS = 10
+MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+"""Of a list or an error; manifests have their own limit."""
+
+READ_BUFFER_BYTES = 512 * 1024
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses after which another attempt may do better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """In seconds. `patience` is the longest Retry-After that is waited for before it becomes an error."""
+
+    connect: float = 10.0
+    idle: float = 60.0
+    attempts: int = 3
+    pause: float = 0.25
+    patience: float = 5.0
+
+
+Observe = Callable[[int, Mapping[str, str]], None]
+"""Hears of every answer of the registry itself: its status, 0 for none, and its headers."""
+
+
+class Transport:
+    """`url` is an origin; of a path only the slash counts. Close it in the event loop it was used in."""
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials | None = None,
+        *,
+        user_agent: str = "lading",
+        timing: Timing | None = None,
+        observe: Observe | None = None,
+    ) -> None:
+        """Raises `ValueError` if `url` is not one of http or https with a host."""
+        parsed = URL(url)
+        if parsed.scheme not in {"http", "https"} or not parsed.host:
+            raise ValueError("must be a URL that begins with http:// or https://")
+        self.origin = parsed.origin()
+        self.host = self.origin.authority
+        self.timing = timing or Timing()
+        self._authenticator = Authenticator(self.origin, credentials, self._fetch_token)
+        self._user_agent = user_agent
+        self._observe = observe
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        *,
+        scope: str,
+        accepted: tuple[int, ...] = (200,),
+    ) -> aiohttp.ClientResponse:
+        """An answer with one of the accepted statuses, whose body is yet to be read. Raises `ClientError`."""
+        url = self.origin.join(URL(path, encoded=True))
+        for attempt in range(1, self.timing.attempts + 1):
+            try:
+                answer = await self._signed_in(method, url, headers, scope)
+                if answer.status in accepted:
+                    return answer
+                failure: ClientError = await refusal(answer, self.host)
+            except UnreachableError as error:
+                failure = error
+                if self._observe is not None:
+                    self._observe(0, {})
+            pause = self._pause(failure, attempt)
+            if pause is None:
+                raise failure
+            await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
+
+    async def read(self, answer: aiohttp.ClientResponse, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
+        """The whole body. Raises `ClientError`, also for more than `limit` bytes."""
+        body = bytearray()
+        try:
+            async for piece in answer.content.iter_any():
+                body += piece
+                if len(body) > limit:
+                    raise InvalidAnswerError(f"{self.host}: the answer has more than {limit} bytes")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnreachableError(f"{self.host}: the answer broke off: {describe(error)}") from error
+        finally:
+            answer.release()
+        return bytes(body)
+
+    def _pause(self, failure: ClientError, attempt: int) -> float | None:
+        """How long to wait before the next attempt; None if there is to be none."""
+        if attempt == self.timing.attempts:
+            return None
+        if isinstance(failure, AnswerError):
+            if failure.status not in _PASSING or failure.retry_after > self.timing.patience:
+                return None
+            if failure.retry_after:
+                return failure.retry_after
+            if failure.status == 429:
+                return None
+        return float(self.timing.pause * 2 ** (attempt - 1)) * random.uniform(0.75, 1.25)  # noqa: S311
+
+    async def _signed_in(
+        self, method: str, url: URL, headers: Mapping[str, str], scope: str
+    ) -> aiohttp.ClientResponse:
+        for last in (False, True):
+            authorization = await self._authenticator.header(scope)
+            answer = await self._redirected(method, url, headers, authorization)
+            if answer.status != 401 or last or answer.url.origin() != self.origin:
+                return answer
+            wanted = challenges.parse(answer.headers.getall("WWW-Authenticate", []))
+            if not self._authenticator.learn(wanted, scope):
+                return answer
+            answer.release()
+        raise AssertionError("unreachable")
+
+    async def _redirected(
+        self, method: str, url: URL, headers: Mapping[str, str], authorization: str
+    ) -> aiohttp.ClientResponse:
+        for _ in range(MAX_REDIRECTS + 1):
+            own = url.origin() == self.origin
+            sent = {**headers, "Authorization": authorization} if own and authorization else dict(headers)
+            answer = await self._send(method, url, sent, None)
+            if own and self._observe is not None:
+                self._observe(answer.status, answer.headers)
+            location = answer.headers.get("Location", "")
+            if answer.status not in _REDIRECTS or not location:
+                return answer
+            answer.release()
+            try:
+                url = url.join(URL(location, encoded=True))
+                url.origin()
+            except ValueError:
+                raise InvalidAnswerError(f"{self.host}: redirects to what is no URL") from None
+            if url.scheme not in {"http", "https"}:
+                raise InvalidAnswerError(f"{self.host}: redirects to a URL of {url.scheme}")
+        raise InvalidAnswerError(f"{self.host}: more than {MAX_REDIRECTS} redirects")
+
+    async def _fetch_token(
+        self, method: str, url: URL, headers: dict[str, str], form: dict[str, str] | None
+    ) -> bytes:
+        answer = await self._send(method, url, headers, form)
+        if answer.status != 200:
+            raise await refusal(answer, f"the token server {url.host}")
+        return await self.read(answer)
+
+    async def _send(
+        self, method: str, url: URL, headers: dict[str, str], form: dict[str, str] | None
+    ) -> aiohttp.ClientResponse:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                auto_decompress=False,  # a digest is of the bytes as they come
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=READ_BUFFER_BYTES,
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self.timing.connect, sock_read=self.timing.idle
+                ),
+                headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
+            )
+        try:
+            return await self._session.request(
+                method, url, headers=headers, data=form, allow_redirects=False, proxy=_proxy(url)
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise UnreachableError(f"{url.host}: {describe(error)}") from error
+
+
+def _proxy(url: URL) -> str | None:
+    """What the environment says, as for all programs."""
+    if urllib.request.proxy_bypass(url.host or ""):
+        return None
+    return urllib.request.getproxies().get(url.scheme)
+
+
+async def refusal(answer: aiohttp.ClientResponse, host: str) -> AnswerError:
+    """The error that an answer stands for; its body is read."""
+    try:
+        async with asyncio.timeout(10):
+            body = await answer.content.read(64 * 1024)
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        body = b""
+    finally:
+        answer.release()
+    code = said = ""
+    try:
+        first = json.loads(body)["errors"][0]
+        code, said = str(first.get("code", "")), str(first.get("message", ""))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        said = answer.reason or ""
+    what = f"{host}: {answer.status} {said}".rstrip()
+    kind = KINDS.get(answer.status, AnswerError)
+    return kind(what[:300], answer.status, code, retry_after(answer.headers.get("Retry-After", "")))
+
+
+def retry_after(value: str) -> float:
+    """Seconds that a Retry-After asks for; 0 for what cannot be read."""
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        except ValueError:
+            return 0.0
+    return max(0.0, seconds) if math.isfinite(seconds) else 0.0
+
+
+def describe(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect: {error.os_error.strerror or error.os_error}"
+    return str(error) or type(error).__name__

@@ -1,0 +1,140 @@
+"""`lading garbage-collect`: remove what nothing refers to, while nothing is pushed."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from typing import Any
+
+from lading import build
+from lading.compose.error import BuildError
+from lading.compose.storage import storage
+from lading.config.load import load
+from lading.config.scalars import parse_duration
+from lading.oci.digest import Digest, InvalidDigestError
+from lading.registry import collect
+from lading.registry.collect import Plan, Wish
+from lading.registry.ports import StorageError
+
+PROGRESS_EVERY = 500
+"""Lines that would have been printed between two looks at the progress."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "garbage-collect", help="remove what no manifest refers to; nothing must be pushed meanwhile"
+    )
+    parser.add_argument("config", nargs="?", metavar="FILE", help="configuration file, as for serve")
+    parser.add_argument("-d", "--dry-run", action="store_true", help="do everything except remove the blobs")
+    parser.add_argument(
+        "-m",
+        "--delete-untagged",
+        action="store_true",
+        help="delete manifests that are not currently referenced via tag",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but what is wrong")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--older-than",
+        type=_duration,
+        default=0.0,
+        metavar="TIME",
+        help="keep blobs that are younger, such as 24h",
+    )
+    parser.add_argument(
+        "--explain", type=_digest, metavar="DIGEST", help="say why it stays or goes; removes nothing"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    loaded = load(options.config)
+    build.configure_log(loaded.configuration)
+    try:
+        held = storage(loaded.configuration)
+    except BuildError as error:
+        print(f"failed to construct {loaded.configuration.storage.driver} driver: {error}", file=sys.stderr)
+        return 1
+    tell = _silent if options.json or options.explain else _Progress() if options.quiet else print
+    wish = Wish(options.delete_untagged, options.older_than, options.explain)
+
+    async def collected() -> Plan:
+        made = await collect.plan(held, wish, tell)
+        if not (options.dry_run or options.explain):
+            await collect.apply(held, made)
+        return made
+
+    try:
+        made = asyncio.run(collected())
+    except StorageError as error:
+        print(f"failed to garbage collect: {error}", file=sys.stderr)
+        return 1
+    for warning in made.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(_document(made, dry_run=options.dry_run), indent=2))
+    elif options.explain:
+        print("\n".join(_explained(made, options.explain)))
+    elif not options.quiet:
+        verb = "would be freed" if options.dry_run else "freed"
+        print(f"{made.bytes} bytes {verb}", file=sys.stderr)
+    return 0
+
+
+def _document(made: Plan, *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "marked": made.marked,
+        "bytes": made.bytes,
+        "manifests": [{"repository": doomed.repository, "digest": doomed.digest} for doomed in made.manifests],
+        "blobs": [{"digest": digest, "size": size} for digest, size in made.blobs],
+        "layers": [{"repository": name, "digest": digest} for name, digest in made.layers],
+        "repositories": made.empty,
+        "warnings": made.warnings,
+    }
+
+
+def _explained(made: Plan, digest: Digest) -> list[str]:
+    if made.reasons:
+        return [f"{digest} stays:", *(f"  {reason}" for reason in made.reasons)]
+    sizes = dict(made.blobs)
+    if digest not in sizes:
+        return [f"{digest} is not stored"]
+    lines = [f"{digest} goes, {sizes[digest]} bytes:"]
+    lines += [f"  {d.repository}: no tag shows the manifest" for d in made.manifests if d.digest == digest]
+    links = [
+        f"  {name} has a link to it, but no manifest that refers to it" for name, d in made.layers if d == digest
+    ]
+    return [*lines, *links] if len(lines) > 1 or links else [*lines, "  no repository refers to it"]
+
+
+class _Progress:
+    """Says on a terminal how far it is, in place of lines."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+
+    def __call__(self, _: str) -> None:
+        self._lines += 1
+        if sys.stderr.isatty() and self._lines % PROGRESS_EVERY == 0:
+            print(f"\r{self._lines} things looked at", end="", file=sys.stderr, flush=True)
+
+
+def _silent(_: str) -> None:
+    return
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _digest(text: str) -> Digest:
+    try:
+        return Digest.parse(text)
+    except InvalidDigestError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error

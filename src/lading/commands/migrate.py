@@ -1,0 +1,126 @@
+"""`lading migrate check`: what becomes of a registry of the original's, before anything is touched."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import json
+from typing import Any
+
+from lading.compose.check import check
+from lading.compose.error import BuildError
+from lading.compose.storage import storage
+from lading.config import show
+from lading.config.differences import BETTER, NO_EFFECT
+from lading.config.load import Loaded, read
+from lading.config.problems import ConfigurationError, dotted, printable
+from lading.registry.ports import StorageError
+from lading.registry.survey import MEANING, SHOWN, Survey, survey
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("migrate", help="move over from Distribution")
+    ways = parser.add_subparsers(dest="way", metavar="COMMAND", required=True)
+    checking = ways.add_parser(
+        "check",
+        help="tell what of a configuration and its storage is the same, better or refused; changes nothing",
+    )
+    checking.add_argument("config", nargs="?", metavar="FILE", help="the configuration file of Distribution")
+    checking.add_argument("--no-storage", action="store_true", help="do not look at what is stored")
+    checking.add_argument("--json", action="store_true", help="as JSON")
+    checking.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    verdict = check(options.config)
+    report: dict[str, Any] = {
+        "source": verdict.source,
+        "same": [],
+        "better": {},
+        "without_effect": [],
+        "refused": verdict.problems,
+        "warned": verdict.warnings,
+        "storage": None,
+    }
+    with contextlib.suppress(ConfigurationError):  # then nothing can be read: that is told above
+        loaded = read(options.config)
+        _keys(loaded, report)
+        if not options.no_storage:
+            report["storage"] = _storage(loaded)
+    print(json.dumps(report, indent=2) if options.json else _told(report))
+    return int(_stands_in_the_way(report))
+
+
+def _stands_in_the_way(report: dict[str, Any]) -> bool:
+    return bool(report["refused"]) or "error" in (report["storage"] or {})
+
+
+def _keys(loaded: Loaded, report: dict[str, Any]) -> None:
+    """Those that are set, by what becomes of them."""
+    refused = " ".join(report["refused"])
+    for each in show.shown(loaded):
+        path = dotted(each.path)
+        above = itertools.accumulate(path.split("."), "{}.{}".format)
+        if each.source == show.DEFAULT or any(f" {key}:" in refused for key in above):
+            continue
+        if path in BETTER:
+            report["better"][path] = BETTER[path]
+        elif path in NO_EFFECT:
+            report["without_effect"].append(path)
+        else:
+            report["same"].append(path)
+
+
+def _storage(loaded: Loaded) -> dict[str, Any]:
+    driver = loaded.configuration.storage.driver
+    try:
+        found = asyncio.run(_survey(loaded))
+    except (BuildError, StorageError) as error:
+        return {"driver": driver, "error": str(error)}
+    return {
+        "driver": driver,
+        "repositories": found.repositories,
+        "tags": found.tags,
+        "uploads": found.uploads,
+        "media_types": dict(sorted(found.media_types.items())),
+        "findings": {
+            kind: {"meaning": MEANING[kind], "count": found.counts[kind], "first": named}
+            for kind, named in sorted(found.findings.items())
+        },
+    }
+
+
+async def _survey(loaded: Loaded) -> Survey:
+    return await survey(storage(loaded.configuration))
+
+
+def _told(report: dict[str, Any]) -> str:
+    lines = [f"Configuration: {printable(report['source'])}"]
+    lines.append(f"  {len(report['same'])} settings do what they did")
+    lines += [f"  better: {path}: {what}" for path, what in report["better"].items()]
+    lines += [f"  accepted, without effect: {path}" for path in report["without_effect"]]
+    lines += [f"  warning: {line}" for line in report["warned"]]
+    lines += [f"  refused: {line}" for line in report["refused"]]
+    stored = report["storage"]
+    if stored is not None:
+        lines.append(f"Storage: {stored['driver']}")
+        lines += [f"  error: {stored['error']}"] if "error" in stored else list(_stored(stored))
+    lines.append(
+        "Lading cannot take over." if _stands_in_the_way(report) else "Lading can take over, and give back."
+    )
+    return "\n".join(lines)
+
+
+def _stored(stored: dict[str, Any]) -> list[str]:
+    lines = [
+        f"  {stored['repositories']} repositories, {stored['tags']} tags, {stored['uploads']} uploads under way"
+    ]
+    lines += [f"  {count} x {kind}" for kind, count in stored["media_types"].items()]
+    for finding in stored["findings"].values():
+        lines.append(f"  {finding['count']} {finding['meaning']}")
+        lines += [f"    {printable(name)}" for name in finding["first"]]
+        if finding["count"] > SHOWN:
+            lines.append(f"    and {finding['count'] - SHOWN} more")
+    return lines

@@ -1,0 +1,160 @@
+"""Quarantine: what was taken out of the registry, but is not gone.
+
+A batch is a directory whose name tells when it was begun, and why: `20260131T120000.000000Z.collected`. Things
+lie in it under the key they had below the root of the registry; to put away and to bring back is a move.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import re
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from lading.registry import layout
+from lading.registry.ports import PathNotFoundError, Steps, Storage, found
+
+COLLECTED, CORRUPT = "collected", "corrupt"
+"""Why something is here. Only what was collected is ever brought back, or discarded, by the registry itself."""
+
+FRESH_SECONDS = 1.0
+"""For how long a process believes to know the batches."""
+
+ANNOUNCED_SECONDS = 2.0
+"""How long a batch is there before anything is put into it: then whoever misses that thing knows of the batch."""
+
+AHEAD = 32
+"""The directories a storage is told of at a time: it may list them at once."""
+
+_ANNOUNCED = "announced"
+_NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)\.([a-z]+)", re.ASCII)
+_TIME = "%Y%m%dT%H%M%S.%fZ"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Batch:
+    name: str
+
+    @property
+    def begun(self) -> float:
+        """In seconds since 1970, by the clock of who began it."""
+        text = self.name.partition("Z.")[0]
+        return datetime.datetime.strptime(f"{text}Z", _TIME).replace(tzinfo=datetime.UTC).timestamp()
+
+    @property
+    def reason(self) -> str:
+        return self.name.rpartition(".")[2]
+
+    @property
+    def key(self) -> str:
+        return f"{layout.QUARANTINE}/{self.name}"
+
+    def key_of(self, key: str) -> str:
+        """Where the thing lies that lay under `key`, which is below the root of the registry."""
+        return self.key + key.removeprefix(layout.ROOT)
+
+    @classmethod
+    def named(cls, name: str) -> Batch | None:
+        """None for what is no name of a batch."""
+        try:
+            batch = cls(name)
+            return batch if _NAME.fullmatch(name) and batch.begun else None
+        except ValueError:
+            return None
+
+
+@dataclass(slots=True)
+class Quarantine:
+    """Raises `StorageError`, as the storage does."""
+
+    storage: Storage
+    _known: tuple[float, list[Batch]] = field(default=(float("-inf"), []))
+
+    async def batches(self, reason: str = "") -> list[Batch]:
+        """Oldest first; all of them, or those that were made for `reason`."""
+        try:
+            names = await self.storage.list(layout.QUARANTINE)
+        except PathNotFoundError:
+            return []
+        batches = [batch for name in names if (batch := Batch.named(name)) is not None]
+        return [batch for batch in batches if reason in ("", batch.reason)]
+
+    async def begin(self, reason: str) -> Batch:
+        """A new batch. What is collected goes there `ANNOUNCED_SECONDS` later, at the earliest."""
+        now = datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
+        batch = Batch(f"{now.strftime(_TIME)}.{reason}")
+        await self.storage.put(f"{batch.key}/{_ANNOUNCED}", b"")
+        return batch
+
+    async def put_away(self, batch: Batch, key: str) -> None:
+        """Move an object there. Raises `PathNotFoundError` where nothing lies under `key`."""
+        await self.storage.move(key, batch.key_of(key))
+
+    async def rescue(self, key: str) -> bool:
+        """Bring back what lay under `key`, if it was collected. True if something lies there now.
+
+        To be called by whoever misses it. Where nothing is in quarantine it costs nothing, or, once in
+        `FRESH_SECONDS`, one listing.
+        """
+        asked, batches = self._known
+        if time.monotonic() - asked > FRESH_SECONDS:
+            asked = time.monotonic()
+            batches = (await self.batches(COLLECTED))[::-1]
+            self._known = asked, batches
+        if not batches:
+            return False
+        there = await asyncio.gather(*(found(self.storage, batch.key_of(key)) for batch in batches))
+        for batch, held in zip(batches, there, strict=True):
+            if held is not None and not held.is_directory and await self.restore(batch, key):
+                return True
+        # Somebody else may have brought it back between our misses.
+        return await found(self.storage, key) is not None
+
+    async def restore(self, batch: Batch, key: str) -> bool:
+        """Bring one thing back to `key`, over what lies there. False where the batch does not hold it."""
+        try:
+            await self.storage.move(batch.key_of(key), key)
+        except PathNotFoundError:
+            return False
+        return True
+
+    async def entries(self, batch: Batch) -> AsyncIterator[str]:
+        """The keys that things in the batch had, in no particular order."""
+        # Piece by piece, so that no list holds the whole.
+        for part in await self._names(batch.key):
+            for entry in await self._names(f"{batch.key}/{part}"):
+                for inner in await self._names(f"{batch.key}/{part}/{entry}"):
+                    for key in await self.storage.explore(_ends(f"{batch.key}/{part}/{entry}/{inner}")):
+                        held = await found(self.storage, key)
+                        if held is not None and not held.is_directory:
+                            yield layout.ROOT + key.removeprefix(batch.key)
+
+    async def discard(self, batch: Batch) -> None:
+        """Delete it with all that it holds."""
+        try:
+            await self.storage.delete(batch.key)
+        except PathNotFoundError:
+            return
+
+    async def _names(self, key: str) -> list[str]:
+        try:
+            return list(await self.storage.list(key))
+        except PathNotFoundError:
+            return []
+
+
+def _ends(key: str) -> Steps[list[str]]:
+    """Keys below `key` that have nothing below them: objects, and on some drivers empty directories."""
+    ends: list[str] = []
+    pending = [key]
+    while pending:
+        inner: list[str] = []
+        for names in (yield pending[: -AHEAD - 1 : -1]):
+            directory = pending.pop()
+            inner += [f"{directory}/{name}" for name in names]
+            if not names:
+                ends.append(directory)
+        pending += inner
+    return ends

@@ -1,0 +1,1 @@
+"""Registries to pull through from: `lading.registry.upstream.Upstream` over the client."""

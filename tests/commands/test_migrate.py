@@ -1,0 +1,108 @@
+"""`lading migrate check` over directories of the original's, and over what may be wrong with one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.servers import content
+from tests.servers.process import distribution, registries
+
+from lading.cli import main
+from lading.registry.survey import SHOWN
+
+REPOSITORIES = "docker/registry/v2/repositories"
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("REGISTRY_CONFIGURATION_PATH", raising=False)
+    return configure(tmp_path, {})
+
+
+def configure(folder: Path, more: dict[str, Any]) -> Path:
+    config = folder / "config.yml"
+    storage = {"filesystem": {"rootdirectory": str(folder / "data")}, "cache": {"blobdescriptor": "inmemory"}}
+    config.write_text(yaml.safe_dump({"version": "0.1", "storage": storage, "http": {"addr": ":5000"}} | more))
+    return config
+
+
+def report(config: Path, capsys: pytest.CaptureFixture[str], status: int = 0) -> Any:
+    assert main(["migrate", "check", "--json", str(config)]) == status
+    return json.loads(capsys.readouterr().out)
+
+
+def tag(root: Path, name: str, tag: str, manifest: bytes | None) -> None:
+    digest = hashlib.sha256(manifest or b"").hexdigest()
+    link = root / REPOSITORIES / name / "_manifests/tags" / tag / "current/link"
+    link.parent.mkdir(parents=True)
+    link.write_text(f"sha256:{digest}")
+    if manifest is not None:
+        data = root / "docker/registry/v2/blobs/sha256" / digest[:2] / digest / "data"
+        data.parent.mkdir(parents=True, exist_ok=True)
+        data.write_bytes(manifest)
+
+
+def test_what_is_stored(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = configured.parent / "data"
+    tag(root, "team/app", "good", b'{"schemaVersion": 2}')
+    tag(root, "team/app", "old", b'{"schemaVersion": 1}')
+    for number in range(SHOWN + 2):
+        tag(root, "team/app", f"broken-{number:02}", None)
+    tag(root, "Bad NAME", "x", None)
+    (root / REPOSITORIES / "team/app/_uploads/1234").mkdir(parents=True)
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    stored = report(configured, capsys)["storage"]
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+    assert stored["driver"] == "filesystem"
+    assert (stored["repositories"], stored["tags"], stored["uploads"]) == (1, 24, 1)
+    assert stored["media_types"] == {"application/vnd.oci.image.manifest.v1+json": 1}
+    findings = {
+        kind: (found["count"], found["first"][0].partition(" (")[0]) for kind, found in stored["findings"].items()
+    }
+    assert findings == {
+        "broken": (SHOWN + 2, "team/app:broken-00"),
+        "strange": (1, "team/app:old"),
+        "uploads": (1, "team/app: 1234"),
+    }
+    assert main(["migrate", "check", str(configured)]) == 0
+    told = capsys.readouterr().out
+    assert "    and 2 more\n" in told
+    assert told.endswith("Lading can take over, and give back.\n")
+
+
+def test_what_is_configured(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = {"http": {"addr": ":5000", "draintimeout": "0s"}, "log": {"level": "info"}, "auth": "ldap", "htp": 1}
+    found = report(configure(configured.parent, more), capsys, status=1)
+    assert found["better"]["http.draintimeout"] == "requests may finish at 0, too"
+    assert "log.level" in found["same"]
+    assert any("(ldap)" in line for line in found["refused"])
+    assert any("htp" in line for line in found["warned"])
+    assert not {path for path in found["same"] if path.startswith("auth")}
+
+
+def test_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text("version: 0.1\n  storage: [")
+    assert main(["migrate", "check", str(config)]) == 1
+    told = capsys.readouterr().out
+    assert "refused: " in told
+    assert told.endswith("Lading cannot take over.\n")
+
+
+@pytest.mark.peer
+@pytest.mark.slow
+def test_directory_of_the_original(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with registries(distribution(), tmp_path) as start:
+        original = start()
+        original.client.push("team/app", "1.0", content.image("moving"))
+        original.client.request("POST", "/v2/team/app/blobs/uploads/").expect(202)
+        found = report(original.config, capsys)
+    assert (found["refused"], found["warned"]) == ([], [])
+    stored = found["storage"]
+    assert (stored["repositories"], stored["tags"], stored["uploads"]) == (1, 1, 1)
+    assert list(stored["findings"]) == ["uploads"]

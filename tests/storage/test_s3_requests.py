@@ -1,0 +1,250 @@
+"""What the s3 driver says to a store: signatures, attributes of objects, the host it names.
+
+The store is a stand-in that takes everything and writes down what it was asked: no server tells what it was sent.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from aiohttp import web
+
+from lading.storage.s3 import Options, S3Storage
+from lading.storage.s3 import bucket as s3_bucket
+
+KEY = "/docker/registry/v2/blobs/sha256/aa/data"
+SESSION = "/docker/registry/v2/repositories/app/_uploads/1/data"
+MIB = 1024 * 1024
+TOMORROW = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+CREDENTIALS = {"Code": "Success", "Type": "AWS-HMAC", "Expiration": TOMORROW}
+
+
+@dataclass
+class Asked:
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def operation(self) -> str:
+        copies = "copy " if "x-amz-copy-source" in self.headers else ""
+        return f"{copies}{self.method} {' '.join(sorted(self.query.keys() - {'x-id'}))}".strip()
+
+
+@dataclass
+class Store:
+    host: str = ""
+    asked: list[Asked] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    """Of web identities that were shown to it as the token service."""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if request.path.startswith("/latest/"):
+            return self._metadata(request)
+        if request.path == "/sts":
+            return await self._identity(request)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        asked = Asked(request.method, request.path, dict(request.query), headers, await request.read())
+        self.asked.append(asked)
+        now = "2026-01-01T00:00:00.000Z"
+        texts = {
+            "POST uploads": "<InitiateMultipartUploadResult><UploadId>u</UploadId>"
+            "</InitiateMultipartUploadResult>",
+            "GET prefix uploads": "<ListMultipartUploadsResult></ListMultipartUploadsResult>",
+            "POST uploadId": "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>",
+            "copy PUT": f"<CopyObjectResult><ETag>e</ETag><LastModified>{now}</LastModified></CopyObjectResult>",
+            "copy PUT partNumber uploadId": f"<CopyPartResult><ETag>e</ETag><LastModified>{now}</LastModified>"
+            "</CopyPartResult>",
+        }
+        if asked.method == "HEAD" and not asked.path.endswith("~lock"):
+            return web.Response(status=404)
+        return web.Response(text=texts.get(asked.operation, ""), headers={"ETag": '"e"'})
+
+    def _metadata(self, request: web.Request) -> web.Response:
+        if request.method == "PUT":
+            return web.Response(text="token of the instance")
+        assert request.headers["x-aws-ec2-metadata-token"] == "token of the instance"
+        if request.path.endswith("/security-credentials/"):
+            return web.Response(text="role")
+        named = {"AccessKeyId": "instance", "SecretAccessKey": "s", "Token": "of the instance"}
+        return web.json_response({**CREDENTIALS, **named})
+
+    async def _identity(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        self.tokens.append(str(form["WebIdentityToken"]))
+        inner = (
+            "<AccessKeyId>identity</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
+            f"<SessionToken>of the identity</SessionToken><Expiration>{TOMORROW}</Expiration>"
+        )
+        name = "AssumeRoleWithWebIdentity"
+        result = f"<{name}Result><Credentials>{inner}</Credentials></{name}Result>"
+        answer = f"<{name}Response>{result}</{name}Response>"
+        return web.Response(text=answer, content_type="text/xml")
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Store]:
+    standing = Store()
+    app = web.Application(client_max_size=64 * MIB)
+    app.router.add_route("*", "/{path:.*}", standing.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    address = runner.addresses[0]
+    standing.host = f"http://{address[0]}:{address[1]}"
+    yield standing
+    await runner.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str], None]:
+    """Nothing of this machine's; the SDK's session keeps credentials, so each test has one of its own."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    s3_bucket._session.cache_clear()
+    return monkeypatch.setenv
+
+
+def options(store: Store | None = None, **more: object) -> Options:
+    given: dict[str, object] = {"bucket": "bucket", "accesskey": "key", "secretkey": "secret"}
+    if store is not None:
+        given |= {"endpoint": store.host, "pathstyle": True, "secure": False}
+    return Options(**(given | more))  # type: ignore[arg-type]
+
+
+async def written(chosen: Options) -> None:
+    """A small object, one of two parts that is copied, one that is copied in parts."""
+    storage = S3Storage(chosen, "_uploads")
+    try:
+        await storage.put(KEY, b"content")
+        for size in (6 * MIB, 12 * MIB):
+            writer = await storage.writer(SESSION, append=True)
+            await writer.write([bytes(size)])
+            await writer.commit(KEY)
+    finally:
+        await storage.close()
+
+
+MAKING = {"PUT", "POST uploads", "copy PUT"}
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({}, {}),
+        ({"acl": "bucket-owner-full-control"}, {"x-amz-acl": "bucket-owner-full-control"}),
+        ({"storageclass": "STANDARD_IA"}, {"x-amz-storage-class": "STANDARD_IA"}),
+        ({"encrypt": True}, {"x-amz-server-side-encryption": "AES256"}),
+        (
+            {"encrypt": True, "keyid": "k1"},
+            {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": "k1"},
+        ),
+        ({"keyid": "k1"}, {}),
+    ],
+)
+async def test_attributes_of_each_object_that_is_made(
+    given: dict[str, object], sent: dict[str, str], store: Store
+) -> None:
+    await written(options(store, chunksize=5 * MIB, copythreshold=8 * MIB, copysize=5 * MIB, **given))
+    making = [asked for asked in store.asked if asked.operation in MAKING and not asked.path.endswith("~lock")]
+    assert {asked.operation for asked in making} == MAKING
+    watched = ("x-amz-acl", "x-amz-storage-class", "x-amz-server-side")
+    for asked in making:
+        found = {name: value for name, value in asked.headers.items() if name.startswith(watched)}
+        assert found == sent, asked.operation
+        assert asked.headers["content-type"] == "application/octet-stream"
+    ranges = [a.headers["x-amz-copy-source-range"] for a in store.asked if a.operation.startswith("copy PUT p")]
+    bounds = [(0, 5 * MIB), (5 * MIB, 10 * MIB), (10 * MIB, 12 * MIB)]
+    assert sorted(ranges) == sorted(f"bytes={first}-{end - 1}" for first, end in bounds)
+
+
+async def test_path_style_and_what_the_client_calls_itself(store: Store) -> None:
+    await written(options(store, rootdirectory="/root", useragent="mine/1"))
+    put = store.asked[0]
+    assert put.path == f"/bucket/root{KEY}"
+    assert "mine/1" in put.headers["user-agent"]
+    assert "trailer" not in str(put.headers.get("x-amz-content-sha256", "")).lower()
+
+
+async def test_static_credentials(store: Store) -> None:
+    await written(options(store, sessiontoken="a token", region="eu-west-1"))
+    assert "Credential=key/" in store.asked[0].headers["authorization"]
+    assert "/eu-west-1/s3/" in store.asked[0].headers["authorization"]
+    assert store.asked[0].headers["x-amz-security-token"] == "a token"
+    store.asked.clear()
+    await written(options(store, v4=False))
+    assert store.asked[0].headers["authorization"].startswith("AWS key:")
+
+
+async def test_credentials_of_the_instance(store: Store, surroundings: Callable[[str, str], None]) -> None:
+    surroundings("AWS_EC2_METADATA_SERVICE_ENDPOINT", store.host)
+    await written(options(store, accesskey="", secretkey=""))
+    assert "Credential=instance/" in store.asked[0].headers["authorization"]
+    assert store.asked[0].headers["x-amz-security-token"] == "of the instance"
+
+
+async def test_credentials_of_a_web_identity(
+    store: Store, surroundings: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("who I am")
+    surroundings("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    surroundings("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/registry")
+    surroundings("AWS_ENDPOINT_URL_STS", f"{store.host}/sts")
+    await written(options(store, accesskey="", secretkey=""))
+    assert store.tokens == ["who I am"]
+    assert "Credential=identity/" in store.asked[0].headers["authorization"]
+    assert store.asked[0].headers["x-amz-security-token"] == "of the identity"
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [
+        ({"region": "eu-west-1"}, "https://bucket.s3.eu-west-1.amazonaws.com"),
+        ({"region": "cn-north-1"}, "https://bucket.s3.cn-north-1.amazonaws.com.cn"),
+        ({"region": "xx-new-7"}, "https://bucket.s3.xx-new-7.amazonaws.com"),
+        ({"region": "eu-west-1", "secure": False}, "http://bucket.s3.eu-west-1.amazonaws.com"),
+        ({"region": "eu-west-1", "pathstyle": True}, "https://s3.eu-west-1.amazonaws.com"),
+        ({"region": "eu-west-1", "accelerate": True}, "https://bucket.s3-accelerate.amazonaws.com"),
+        ({"region": "eu-west-1", "dualstack": True}, "https://bucket.s3.dualstack.eu-west-1.amazonaws.com"),
+        (
+            {"region": "eu-west-1", "dualstack": True, "accelerate": True},
+            "https://bucket.s3-accelerate.dualstack.amazonaws.com",
+        ),
+        ({"region": "us-east-2", "fips": True}, "https://bucket.s3-fips.us-east-2.amazonaws.com"),
+        ({"endpoint": "http://store:9000", "pathstyle": True}, "http://store:9000"),
+        (
+            {"endpoint": "http://store:9000", "redirectendpoint": "https://cdn", "pathstyle": True},
+            "https://cdn",
+        ),
+    ],
+)
+async def test_the_host_of_a_redirect_is_that_of_all_requests(given: dict[str, object], host: str) -> None:
+    storage = S3Storage(options(**given))
+    try:
+        url = await storage.redirect(KEY, "GET")
+    finally:
+        await storage.close()
+    assert url is not None
+    parts = urlsplit(url)
+    assert f"{parts.scheme}://{parts.netloc}" == host
+    assert parts.path == f"/bucket{KEY}" if given.get("pathstyle") else parts.path == KEY
+    assert "X-Amz-Expires=1200" in parts.query
+
+
+async def test_each_request_is_a_line_of_the_log(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    await written(options(store))
+    assert not [line for line in caplog.messages if line.startswith("s3: ")]
+    await written(options(store, logs=True))
+    assert [line for line in caplog.messages if line.startswith(f"s3: put_object of {KEY}: 200, ")]
+    assert "secret" not in caplog.text
