@@ -20,6 +20,7 @@ class FaultProxy:
     def __init__(self, target: str) -> None:
         self.requests: list[str] = []
         self.host = ""
+        self.stopping = False
         self._target = target.split(":")
         self._fault: Fault | None = None
         self._first = self._last = 0
@@ -30,10 +31,14 @@ class FaultProxy:
         self._fault, self._first, self._last = fault, first, first + times
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while (head := await reader.readuntil(b"\r\n\r\n")) and await self._exchange(head, reader, writer):
-                pass
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                while (head := await reader.readuntil(b"\r\n\r\n")) and await self._exchange(head, reader, writer):
+                    pass
+        finally:
+            writer.transport.abort() if self.stopping else writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def _exchange(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         if b"100-continue" in head.lower():
@@ -70,6 +75,8 @@ class FaultProxy:
             return answer, b"" if none else await upstream.readexactly(_length(answer))
         finally:
             sending.close()
+            with contextlib.suppress(OSError):
+                await sending.wait_closed()
 
 
 def _length(head: bytes) -> int:
@@ -83,6 +90,7 @@ def faultproxy(target: str) -> Iterator[FaultProxy]:
     proxy, loop, listening = FaultProxy(target), asyncio.new_event_loop(), threading.Event()
 
     async def run() -> None:
+        # What is accepted is to be closed before the loop is: else it is found open by whatever test runs then.
         server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
         address = server.sockets[0].getsockname()
         proxy.host = f"{address[0]}:{address[1]}"
@@ -90,8 +98,11 @@ def faultproxy(target: str) -> Iterator[FaultProxy]:
         with contextlib.suppress(asyncio.CancelledError):
             await stop.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        proxy.stopping = True
+        serving = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in serving:
             task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
     stop = asyncio.Event()
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
