@@ -74,6 +74,7 @@ def test_which_token_servers_are_trusted(registry: str, realm: str, expected: bo
 
 def test_retry_after() -> None:
     assert [retry_after(value) for value in ("", "x", "3", "-1", "inf", "nan", "1.5")] == [0, 0, 3, 0, 0, 0, 1.5]
+    assert retry_after("Sun, 06 Nov 99999999999999999999 08:49:37 GMT") == 0
     assert 55 < retry_after(formatdate(time.time() + 60, usegmt=True)) <= 60
 
 
@@ -131,3 +132,26 @@ class TestAgainstTheOriginal:
         async with RegistryClient("http://127.0.0.1:1", timing=QUICK) as nobody:
             with pytest.raises(UnreachableError, match="cannot connect"):
                 await nobody.ping()
+
+    @pytest.mark.parametrize("body", [b"[" * 60_000, b"[1]", b"<html>", b'{"errors":[[]]}'])
+    async def test_what_is_no_document_is_an_error_of_the_registry(self, upstream: Between, body: bytes) -> None:
+        digest = Digest("sha256:" + "0" * 64)
+        async with RegistryClient(f"http://{upstream.host}", timing=QUICK) as client:
+            index = {"Content-Type": "application/vnd.oci.image.index.v1+json"}
+            upstream.choose = lambda _, path: Fault(404) if "/referrers/" in path else Fault(200, index, body)
+            for call in (client.tags("a"), client.referrers("a", digest)):
+                if body != b'{"errors":[[]]}':
+                    with pytest.raises(InvalidAnswerError):
+                        await call
+                else:
+                    assert await call == []
+            upstream.fault("/", Fault(400, body=body))
+            with pytest.raises(AnswerError):
+                await client.tags("a")
+
+    async def test_pages_come_to_an_end(self, upstream: Between) -> None:
+        upstream.fault("/tags/", Fault(200, body=b'{"tags": ["a", "b", "c"]}'))
+        async with RegistryClient(f"http://{upstream.host}", timing=QUICK) as client:
+            assert await client.tags("x", limit=2) == ["a", "b"]
+            assert await client.tags("x", after="b", limit=2) == ["c"]
+            assert await client.tags("x", after="c", limit=2) == []

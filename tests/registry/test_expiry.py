@@ -116,6 +116,31 @@ def image(name: str, *shared: Content) -> Package:
 SHARED = Content(content.OCI_LAYER, content.noise("shared", 50_000))
 
 
+async def test_a_younger_index_keeps_its_children(world: World) -> None:
+    child = image("child")
+    index = json.dumps(
+        {"schemaVersion": 2, "mediaType": content.OCI_INDEX, "manifests": [child.manifest.descriptor()]}
+    )
+    await world.pull(NAME, "old", child, days=8)
+    await world.pull(NAME, "new", Package(Content(content.OCI_INDEX, index.encode()), ()), days=1)
+    await world.expire(ttl=7 * DAY)
+    assert await world.there(NAME, child)
+    world.now += 7 * DAY
+    await world.expire(ttl=7 * DAY)
+    assert not await world.there(NAME, child)
+
+
+async def test_what_has_gone_is_not_listed(world: World) -> None:
+    await world.pull(NAME, "old", image("old"), days=8)
+    await world.pull(OTHER, "new", image("new"), days=1)
+    await world.expire(ttl=7 * DAY)
+    assert await world.registry.repositories.page(after="", limit=9) == ([OTHER], False)
+    again = image("again")
+    await world.pull(NAME, "new", again, days=0)
+    assert await world.there(NAME, again)
+    assert await world.registry.repositories.page(after="", limit=9) == ([NAME, OTHER], False)
+
+
 async def test_by_age(world: World) -> None:
     old, new = image("old", SHARED), image("new", SHARED)
     await world.pull(NAME, "old", old, days=8)

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from lading.registry.fills import WINDOW_BYTES, Fill
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from lading.oci.digest import Digest
+from lading.oci.errors import RegistryError
+from lading.oci.names import RepositoryName
+from lading.registry.blobs import Blobs
+from lading.registry.fill import WINDOW_BYTES, Fill, FillReader
+from lading.registry.fills import Fills
+from lading.registry.ports import StorageError
+from lading.registry.sources import Source
+from lading.registry.upstream import count_nothing
+from lading.storage.filesystem import FilesystemStorage
 
 PIECE = bytes(1024 * 1024)
 
@@ -27,3 +41,67 @@ def test_the_last_byte_is_shown_when_all_is_verified() -> None:
     assert fill.shown == fill.size - 1
     fill.verified = True
     assert fill.shown == fill.size
+
+
+class Lying:
+    """An upstream that sends other bytes than it should, until it is well."""
+
+    host = "lying.test"
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.well, self.gate = data, False, asyncio.Event()
+
+    async def size(self, name: str, digest: Digest) -> int:
+        return len(self.data)
+
+    async def blob(self, name: str, digest: Digest, offset: int = 0) -> Sending:
+        return Sending(self)
+
+
+class Sending:
+    def __init__(self, upstream: Lying) -> None:
+        self.upstream, self.size = upstream, len(upstream.data)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        half = self.size // 2
+        yield self.upstream.data[:half] if self.upstream.well else bytes(half)
+        await self.upstream.gate.wait()
+        self.upstream.well = True
+        yield self.upstream.data[half:]
+
+    async def close(self) -> None: ...
+
+
+async def test_a_follower_does_not_go_on_from_what_was_discarded(tmp_path: Path) -> None:
+    """Two processes, of which the first is told lies: the second's client must not get the rest of the truth."""
+    data = b"x" * 500_000 + b"y" * 500_000
+    name, digest, upstream = RepositoryName("up/app"), Digest.of(data, "sha256"), Lying(data)
+    source = Source("up", upstream)  # type: ignore[arg-type]
+    fills = []
+    for _ in range(2):
+        storage = FilesystemStorage(str(tmp_path))
+        fills.append(Fills(storage, Blobs(storage), count_nothing))
+    readers = [await each.open(source, name, "app", digest) for each in fills]
+    half = len(data) // 2
+    for reader in readers:
+        assert await read(reader, half) == bytes(half)
+    upstream.gate.set()
+    for reader in readers:
+        rest = b""
+        with contextlib.suppress(RegistryError, StorageError):
+            while len(rest) < half:
+                rest += await reader.read(half)
+        # Neither to the end, nor anything from elsewhere in the blob.
+        assert len(rest) < half
+        assert b"x" not in rest
+        await reader.close()
+    again = await fills[1].open(source, name, "app", digest)
+    assert await read(again, len(data)) == data
+    await again.close()
+
+
+async def read(reader: FillReader, length: int) -> bytes:
+    got = b""
+    while len(got) < length:
+        got += await reader.read(length - len(got))
+    return got

@@ -151,7 +151,7 @@ class Authenticator:
             if not isinstance(token, str) or not token.isascii() or not token.isprintable():
                 raise TypeError(type(token))
             return token, max(float(answer.get("expires_in") or 0), MINIMUM_SECONDS)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, RecursionError, OverflowError, KeyError, TypeError, AttributeError):
             raise InvalidAnswerError(f"{realm.host}: the token server's answer holds no token") from None
 
     async def _login(self, asked_by: URL) -> Login | None:

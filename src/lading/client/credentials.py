@@ -60,7 +60,7 @@ class HelperCredentials:
         try:
             async with asyncio.timeout(HELPER_SECONDS):
                 found = await self._run(host)
-        except (OSError, ValueError, KeyError, TimeoutError) as error:
+        except (OSError, ValueError, KeyError, TypeError, TimeoutError) as error:
             # What the helper printed may be a secret.
             reason = error if isinstance(error, OSError) else type(error).__name__
             log.error("failed to run command: %s: %s", self.command, reason)

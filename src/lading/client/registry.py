@@ -120,7 +120,8 @@ class RegistryClient:
             found += [tag for tag in page.get("tags") or [] if isinstance(tag, str) and is_tag(tag)]
             if limit is not None:
                 break
-        return found
+        # Not everybody knows `last` and `n`: a client that goes from page to page is to come to an end.
+        return (found[found.index(after) + 1 :] if after in found else found)[:limit]
 
     async def referrers(self, name: str, subject: Digest) -> list[Digest]:
         """Manifests whose subject it is; from the tag that lists them, where there is no API for it (end-12)."""
@@ -131,6 +132,8 @@ class RegistryClient:
                 pages = [json.loads((await self.manifest(name, subject.replace(":", "-")[:128])).data)]
             except NotFoundError:
                 return []
+            except (ValueError, RecursionError):
+                raise InvalidAnswerError(f"{self.host}: the list of referrers is not JSON") from None
         try:
             return [Digest.parse(entry["digest"]) for page in pages for entry in page.get("manifests") or []]
         except (InvalidDigestError, KeyError, TypeError, AttributeError) as error:
@@ -160,7 +163,7 @@ class RegistryClient:
             following = None if link is None else re.sub(r"^[a-z]+://[^/]*", "", link[1])
             try:
                 page = json.loads(await self._transport.read(answer))
-            except ValueError:
+            except (ValueError, RecursionError):
                 page = None
             if not isinstance(page, dict):
                 raise InvalidAnswerError(f"{self.host}: a list of {name} is not JSON")

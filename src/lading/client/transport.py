@@ -214,7 +214,7 @@ async def refusal(answer: aiohttp.ClientResponse, host: str) -> AnswerError:
     try:
         first = json.loads(body)["errors"][0]
         code, said = str(first.get("code", "")), str(first.get("message", ""))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
         said = answer.reason or ""
     what = f"{host}: {answer.status} {said}".rstrip()
     kind = KINDS.get(answer.status, AnswerError)
@@ -228,7 +228,7 @@ def retry_after(value: str) -> float:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
     return max(0.0, seconds) if math.isfinite(seconds) else 0.0
 

@@ -113,6 +113,9 @@ class Expiry:
                     gone |= await self._expire(source, repository, ends)
             if source.max_bytes:
                 gone |= await self._shrink(source, repositories)
+            for repository in repositories:
+                if not repository.manifests:
+                    await self._leave_catalogue(repository.name)
         await self._forget(gone)
         await self._write_down()
 
@@ -127,8 +130,14 @@ class Expiry:
     async def _expire(self, source: Source, repository: _Repository, ends: dict[str, float]) -> set[str]:
         now = self._clock()
         gone: set[str] = set()
+        old = {held.digest for held in repository.manifests.values() if self._end(source, held, ends) <= now}
+        # A younger index needs its children, however old they are.
+        stay = [held for held in repository.manifests.values() if held.digest not in old]
+        for held in stay:
+            stay += [repository.manifests[digest] for digest in held.needs & old]
+            old -= held.needs
         for held in list(repository.manifests.values()):
-            if self._end(source, held, ends) <= now:
+            if held.digest in old:
                 await self._remove_manifest(repository, held)
                 gone.add(held.digest)
         needed = {digest for held in repository.manifests.values() for digest in held.needs}
@@ -188,6 +197,18 @@ class Expiry:
         log.info("cached blob %s of %s expires", held.digest, repository.name)
         await links.delete(self._storage, layout.layer_link(repository.name, held.digest))
         del repository.blobs[held.digest]
+
+    async def _leave_catalogue(self, name: RepositoryName) -> None:
+        """A repository without manifests is listed no more, until something is pulled there again."""
+        if await found(self._storage, layout.manifests(name)) is None:
+            return
+        async with self._storage.hold(layout.manifests(name), shared=False):
+            for algorithm in HEX_DIGITS:
+                for encoded in await self._names(layout.revisions(name, algorithm)):
+                    digest = Digest(f"{algorithm}:{encoded}")
+                    if await found(self._storage, layout.manifest_link(name, digest)) is not None:
+                        return
+            await links.delete(self._storage, layout.manifests(name))
 
     async def _forget(self, digests: set[str]) -> None:
         """Delete the data of what no repository holds any more."""

@@ -15,25 +15,21 @@ import hashlib
 import logging
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lading.oci import errors
 from lading.oci.digest import Digest
 from lading.oci.errors import RegistryError
 from lading.oci.hashing import INLINE_BYTES, Hasher
 from lading.oci.names import RepositoryName
 from lading.registry import layout
 from lading.registry.blobs import Blobs
+from lading.registry.fill import Fill, FillReader
 from lading.registry.ports import BusyError, PathNotFoundError, Storage, StorageError, Writer, found
 from lading.registry.sources import Source
 from lading.registry.upstream import Counter, Spool, UpstreamError, WrongError
 
 log = logging.getLogger(__name__)
-
-WINDOW_BYTES = 4 * 1024 * 1024
-"""What came last is kept in memory: those who keep up need not ask the storage for it."""
 
 PENDING_BYTES = 8 * 1024 * 1024
 """So far a storage may fall behind before the upstream has to wait."""
@@ -44,75 +40,18 @@ POLL_SECONDS = 0.005
 LEADERLESS_SECONDS = 0.25
 """A follower that has seen nothing new for so long looks whether there still is a leader."""
 
+UNKEPT_SECONDS = 1.0
+"""So long a blob that cannot be kept waits for clients to come."""
+
+STALLED_SECONDS = 10.0
+"""So long others wait for a client that does not read, where a blob cannot be kept."""
+
 WHOLE_BYTES = 128 * 1024
 """Up to this size a blob is waited for in full, so that a failure still becomes an honest answer."""
 
 SIZE = "size"
 VERIFIED = "verified"
 """Beside the data of a fill: its size once the upstream has told it, and that the digest is right."""
-
-
-class Fill:
-    """One blob being fetched. `changed` is set, and replaced, whenever there is more to know."""
-
-    def __init__(self, session: str) -> None:
-        self.session = session
-        self.size: int | None = None
-        self.have = 0
-        """Bytes that can be read by now, the last one perhaps not yet to be shown."""
-        self.written = 0
-        """Bytes that the storage has, where this process leads."""
-        self.verified = False
-        self.stored = False
-        """It is a blob of the repository."""
-        self.failure: Exception | None = None
-        self.window: deque[tuple[int, bytes]] = deque()
-        self.spool: Spool | None = None
-        """All of it, where the storage does not show what is still being written."""
-        self.waiting = 0
-        self.since = time.monotonic()
-        """When the last client left."""
-        self.changed = asyncio.Event()
-
-    @property
-    def shown(self) -> int:
-        """Bytes that a client may see."""
-        if self.verified or self.size is None:
-            return self.have
-        return min(self.have, self.size - 1)
-
-    def tell(self) -> None:
-        self.changed.set()
-        self.changed = asyncio.Event()
-
-    def push(self, piece: bytes) -> None:
-        if self.spool is not None:
-            self.spool.append(piece)
-        self.window.append((self.have, piece))
-        self.have += len(piece)
-        # What is not written yet can be read nowhere else.
-        while self.have - self.window[0][0] > WINDOW_BYTES and self._is_written(*self.window[0]):
-            self.window.popleft()
-        self.tell()
-
-    def _is_written(self, start: int, piece: bytes) -> bool:
-        return self.spool is not None or start + len(piece) <= self.written
-
-    def leave(self) -> None:
-        """Nobody reads from the spool any more, if nobody is left and nothing more is to come."""
-        ended = self.stored or self.failure is not None
-        if ended and not self.waiting and self.spool is not None:
-            self.spool.close()
-            self.spool = None
-
-    def recent(self, offset: int, limit: int) -> bytes:
-        """From memory; empty if it is not there any more."""
-        if not self.window or offset < self.window[0][0]:
-            return b""
-        for start, piece in self.window:
-            if offset < start + len(piece):
-                return piece[offset - start : offset - start + limit]
-        return b""
 
 
 @dataclass(slots=True)
@@ -133,14 +72,14 @@ class Fills:
     async def open(self, source: Source, name: RepositoryName, there: str, digest: Digest) -> FillReader:
         """The blob, as soon as its size is known. Raises `UpstreamError`, `StorageError`."""
         fill = self._running.get((name, digest))
-        if fill is None or fill.failure is not None:
+        if fill is None or fill.failure is not None or fill.gaps:
             session = layout.upload(name, self._session(name, digest))
             fill = self._running[name, digest] = Fill(session)
             task = asyncio.create_task(_Filling(self, fill, source, name, there, digest).run())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             task.add_done_callback(lambda _: self._forget(name, digest, fill))
-        reader = FillReader(self, fill, digest)
+        reader = FillReader(self.storage, self.count, fill, digest)
         try:
             # What is small is told about when it is known to be right.
             while fill.failure is None and (fill.size is None or (fill.size <= WHOLE_BYTES and not fill.verified)):
@@ -165,70 +104,6 @@ class Fills:
         return str(uuid.UUID(bytes=hashlib.sha256(f"{name}@{digest}".encode()).digest()[:16], version=5))
 
 
-class FillReader:
-    """See `lading.registry.ports.Reader`: waits for what is not there yet. Closing it stops nothing."""
-
-    def __init__(self, fills: Fills, fill: Fill, digest: Digest) -> None:
-        self.size = 0
-        self.path: str | None = None
-        self._fills = fills
-        self._fill = fill
-        self._digest = digest
-        self._offset = 0
-        self._closed = False
-        fill.waiting += 1
-
-    def fileno(self) -> int:
-        raise OSError("no file holds the object")
-
-    def seek(self, offset: int) -> None:
-        self._offset = offset
-
-    async def read(self, limit: int) -> bytes:
-        """Raises `RegistryError` where the upstream fails, `StorageError`."""
-        fill = self._fill
-        limit = min(limit, self.size - self._offset)
-        if limit <= 0:
-            return b""
-        while self._offset >= fill.shown:
-            if fill.failure is not None and not fill.verified:
-                raise broken(fill.failure)
-            await fill.changed.wait()
-        limit = min(limit, fill.shown - self._offset)
-        data = fill.recent(self._offset, limit) or await self._stored(limit)
-        self._fills.count("BytesPushed", "blob", len(data))
-        self._offset += len(data)
-        return data
-
-    async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._fill.waiting -= 1
-            self._fill.since = time.monotonic()
-            self._fill.leave()
-
-    async def _stored(self, limit: int) -> bytes:
-        storage = self._fills.storage
-        if self._fill.spool is not None:
-            return self._fill.spool.read(self._offset, limit)
-        for key in (f"{self._fill.session}/data", layout.blob_data(self._digest)):
-            try:
-                reader = await storage.open(key, self._offset)
-            except PathNotFoundError:
-                continue
-            try:
-                if data := await reader.read(limit):
-                    return data
-            finally:
-                await reader.close()
-        raise StorageError(storage.name, "a blob that was being filled is gone")
-
-
-def broken(failure: Exception) -> RegistryError | Exception:
-    """What a client is told whose blob cannot come to its end."""
-    return errors.UPSTREAM_WRONG(detail=str(failure)) if isinstance(failure, UpstreamError) else failure
-
-
 @dataclass(slots=True)
 class _Filling:
     """The work of one fill."""
@@ -243,12 +118,14 @@ class _Filling:
     async def run(self) -> None:
         session = self.fill.session
         try:
-            while not self.fill.stored:
+            while not self.fill.stored and not self.fill.unkept:
                 try:
                     writer = await self.fills.storage.writer(f"{session}/data", append=True)
                 except BusyError:
                     await self._follow(session)
                     continue
+                except StorageError as error:
+                    writer = _NoWriter(error)
                 async with contextlib.AsyncExitStack() as stack:
                     stack.push_async_callback(writer.close)
                     await self._lead(session, writer)
@@ -260,6 +137,8 @@ class _Filling:
         except Exception as failure:
             log.exception("cannot fill %s of %s", self.digest, self.name)
             self._fail(failure)
+        if self.fill.unkept:
+            await self._clear(session)
 
     def _fail(self, failure: Exception) -> None:
         self.fill.failure = failure
@@ -274,16 +153,14 @@ class _Filling:
         if await self._is_stored():
             await self._discard(session, writer)
             return
-        held = await found(storage, layout.blob_data(self.digest))
-        # Another repository may have it; if so the upstream says whether it belongs to this one too.
-        known = held is not None and held.size == await self._size_there(held.size)
-        if held is not None and known and await self.fills.blobs.link(self.name, self.digest):
-            await self._discard(session, writer)
-            self._complete(held.size)
-            return
+        if writer.size < fill.have:
+            # Who led discarded what clients of this process have seen a part of.
+            raise WrongError(f"{self.source.upstream.host}: what it sent of {self.digest} was given up elsewhere")
+        # What lies here already for other repositories is downloaded all the same: an upstream that says
+        # it has a blob of that digest and size would else show its clients what is private here.
         key = f"{session}/startedat"
         if await found(storage, key) is None:
-            await storage.put(key, _now(), durable=False)
+            await self._note(key, _now())
         hasher = Hasher(self.digest.algorithm)
         if writer.size:
             await self._read_again(f"{session}/data", hasher)
@@ -293,17 +170,24 @@ class _Filling:
         try:
             await self._fetch(session, writer, hasher)
         except WrongError:
-            await self._discard(session, writer)
+            if not fill.unkept:
+                await self._discard(session, writer)
             raise
-        await storage.put(f"{session}/{VERIFIED}", b"", durable=False)
+        if not fill.unkept:
+            await self._note(f"{session}/{VERIFIED}", b"")
         fill.verified = True
         fill.tell()
+        if fill.unkept:
+            fill.leave()
+            return
         target, link = layout.blob_data(self.digest), self.fills.blobs.link_of(self.name, self.digest)
         await writer.commit(target, link, session)
         self._complete(fill.have)
 
-    async def _size_there(self, size: int) -> int:
-        return await self.source.upstream.size(self.there, self.digest) if size else -1
+    async def _note(self, key: str, data: bytes) -> None:
+        """What helps others, and is not needed."""
+        with contextlib.suppress(StorageError):
+            await self.fills.storage.put(key, data, durable=False)
 
     async def _fetch(self, session: str, writer: Writer, hasher: Hasher) -> None:
         """What `writer` has not yet. Raises `WrongError` if it is not the blob in the end."""
@@ -312,27 +196,33 @@ class _Filling:
             if start == 0 or start != await _told_size(self.fills.storage, session):
                 await self._download(session, writer, hasher)
         finally:
-            self.fills.count("BytesPulled", "blob", writer.size - start)
-        if writer.size != self.fill.size or hasher.digest() != self.digest:
+            self.fills.count("BytesPulled", "blob", self.fill.have - start)
+        if self.fill.have != self.fill.size or hasher.digest() != self.digest:
             raise WrongError(f"{self.source.upstream.host}: what it sends for {self.digest} is something else")
 
     async def _download(self, session: str, writer: Writer, hasher: Hasher) -> None:
         fill, offset = self.fill, writer.size
         download = await self.source.upstream.blob(self.there, self.digest, offset)
-        writing = _Writing(fill, writer, hasher)
+        writing = _Writing(self.fills.storage, fill, writer, hasher)
         try:
             if offset > download.size or fill.size not in {None, download.size}:
                 raise WrongError(f"{self.source.upstream.host}: the size of {self.digest} has changed")
-            await self.fills.storage.put(f"{session}/{SIZE}", b"%d" % download.size, durable=False)
+            await self._note(f"{session}/{SIZE}", b"%d" % download.size)
             if self.fills.spool is not None:
-                fill.spool = self.fills.spool()
+                try:
+                    fill.spool = self.fills.spool()
+                except StorageError as error:
+                    fill.give_up(error)
             fill.size = download.size
             fill.have = max(fill.have, offset)
+            fill.written = offset if fill.spool is None else 0
             fill.tell()
             async for piece in download:
                 self._check_wanted()
                 fill.push(piece)
                 await writing.add(piece)
+                if fill.unkept:
+                    await self._room()
         finally:
             await download.close()
             # Also when the upstream breaks off: the next attempt goes on from there.
@@ -340,8 +230,34 @@ class _Filling:
 
     def _check_wanted(self) -> None:
         fill = self.fill
-        if not fill.waiting and time.monotonic() - fill.since > self.source.grace:
-            raise UpstreamError(f"no client has waited for it since {self.source.grace:g} s")
+        grace = min(self.source.grace, UNKEPT_SECONDS) if fill.unkept else self.source.grace
+        if not fill.readers and time.monotonic() - fill.since > grace:
+            raise UpstreamError(f"no client has waited for it since {grace:g} s")
+
+    async def _room(self) -> None:
+        """Until those who wait have read what cannot be read elsewhere; who does not read is left behind."""
+        fill, patience = self.fill, time.monotonic() + STALLED_SECONDS
+        while not fill.trim():
+            self._check_wanted()
+            if fill.readers and time.monotonic() > patience:
+                start, piece = fill.window[0]
+                fill.readers = {reader for reader in fill.readers if reader.offset >= start + len(piece)}
+            fill.moved.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(UNKEPT_SECONDS):
+                    await fill.moved.wait()
+
+    async def _clear(self, session: str) -> None:
+        """Remove what was stored before the storage failed, unless another process goes on with it."""
+        await asyncio.sleep(2 * LEADERLESS_SECONDS)
+        storage, fill = self.fills.storage, self.fill
+        with contextlib.suppress(StorageError):
+            await self._discard(session, await storage.writer(f"{session}/data", append=True))
+        if fill.early is not None:
+            while fill.readers:
+                fill.moved.clear()
+                await fill.moved.wait()
+            await fill.early.close()
 
     async def _read_again(self, key: str, hasher: Hasher) -> None:
         """What an earlier leader has stored."""
@@ -396,19 +312,42 @@ class _Filling:
             await asyncio.sleep(POLL_SECONDS)
 
 
-class _Writing:
-    """Stores and hashes what has come while more comes; never later than the storage can."""
+class _NoWriter:
+    """Where the storage cannot even begin. See `lading.registry.ports.Writer`."""
 
-    def __init__(self, fill: Fill, writer: Writer, hasher: Hasher) -> None:
+    size = 0
+
+    def __init__(self, error: StorageError) -> None:
+        self._error = error
+
+    async def write(self, *_: object) -> None:
+        raise self._error
+
+    async def commit(self, *_: object) -> None:
+        raise self._error
+
+    async def cancel(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class _Writing:
+    """Stores and hashes what has come while more comes; never later than the storage can.
+
+    Once the storage has failed it hashes only, and lets go of the writer.
+    """
+
+    def __init__(self, storage: Storage, fill: Fill, writer: Writer, hasher: Hasher) -> None:
+        self._storage = storage
         self._fill = fill
         self._writer = writer
-        self._also: Callable[[bytes], None] = hasher.update
+        self._hasher = hasher
+        self._begun = self._hashed = writer.size
         self._pieces: list[bytes] = []
         self._pending = 0
         self._storing: asyncio.Task[None] | None = None
 
     async def add(self, piece: bytes) -> None:
-        """Raises what storing an earlier piece raised."""
         self._pieces.append(piece)
         self._pending += len(piece)
         if self._storing is not None and (self._storing.done() or self._pending > PENDING_BYTES):
@@ -418,7 +357,7 @@ class _Writing:
             self._storing = asyncio.create_task(self._store())
 
     async def finish(self) -> None:
-        """Store what is left. Raises what storing raised."""
+        """Store what is left."""
         if self._storing is not None:
             await self._storing
         await self._store()
@@ -426,8 +365,36 @@ class _Writing:
     async def _store(self) -> None:
         while self._pieces:
             pieces, self._pieces, self._pending = self._pieces, [], 0
-            await self._writer.write(pieces, self._also)
-            self._fill.written = self._writer.size
+            start, self._begun = self._begun, self._begun + sum(map(len, pieces))
+            if not self._fill.unkept:
+                try:
+                    await self._writer.write(pieces, self._hash)
+                    if self._fill.spool is None:
+                        self._fill.written = self._writer.size
+                    continue
+                except StorageError as error:
+                    self._fill.give_up(error)
+                    await self._let_go()
+            await asyncio.to_thread(self._hash_rest, start, pieces)
+
+    def _hash(self, piece: bytes) -> None:
+        self._hasher.update(piece)
+        self._hashed += len(piece)
+
+    def _hash_rest(self, start: int, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            if start + len(piece) > self._hashed:
+                self._hash(piece[max(0, self._hashed - start) :])
+            start += len(piece)
+
+    async def _let_go(self) -> None:
+        """Another process may have better luck; what is stored can still be read here if it deletes that."""
+        fill = self._fill
+        with contextlib.suppress(StorageError):
+            if fill.written and fill.spool is None:
+                fill.early = await self._storage.open(f"{fill.session}/data")
+        with contextlib.suppress(StorageError):
+            await self._writer.close()
 
 
 async def _told_size(storage: Storage, session: str) -> int:

@@ -60,6 +60,9 @@ MARK_SECONDS = 600.0
 
 MAX_REMEMBERED = 8192
 
+MAX_UNKEPT = 16
+"""So many manifests are held in memory that could not be stored."""
+
 
 @dataclass(slots=True)
 class PullThrough:
@@ -210,10 +213,13 @@ class PulledBlobs(Blobs):
             raise told(failure, errors.BLOB_UNKNOWN) from failure
 
     async def redirect(self, name: RepositoryName, digest: Digest, method: str, client: str) -> str | None:
+        source = self.pulling.sources.of(name)
+        if source is not None:
+            source.name_there(name)
         try:
             return await super().redirect(name, digest, method, client)
         except RegistryError:
-            if self.pulling.sources.of(name) is None:
+            if source is None:
                 raise
             return None
 
@@ -231,6 +237,7 @@ class PulledManifests(Manifests):
     pulling: PullThrough = field(kw_only=True)
     fresh: set[tuple[str, str]] = field(default_factory=set)
     """Fetched to find out what a tag stands for, and not yet given to a client."""
+    unkept: OrderedDict[tuple[str, str], StoredManifest] = field(default_factory=OrderedDict)
 
     async def resolve(self, name: RepositoryName, reference: Reference) -> Digest:
         source = self.pulling.sources.of(name)
@@ -271,7 +278,7 @@ class PulledManifests(Manifests):
                 )
             except UpstreamError as failure:
                 raise told(failure, errors.MANIFEST_UNKNOWN) from failure
-            stored = await super().get(name, digest)
+            stored = self.unkept.get((name, digest)) or await super().get(name, digest)
         pulling.count("Requests", "manifest")
         if (name, digest) in self.fresh:
             self.fresh.discard((name, digest))
@@ -319,14 +326,16 @@ class PulledManifests(Manifests):
             await super().get(name, digest)
         except RegistryError:
             return await self._fetch(source, name, there, digest, [tag])
-        link = {layout.tag_link(name, tag): links.content(digest)}
-        if digest == held:
-            if source.interval > 0:
-                await self.storage.put(layout.tag_link(name, tag), links.content(digest), durable=False)
-            return digest
-        async with self.storage.hold(layout.manifests(name), shared=True):
-            await self.storage.put_all(link)
-            await self.tags.note(name, tag, digest)
+        link = layout.tag_link(name, tag)
+        try:
+            if digest != held:
+                async with self.storage.hold(layout.manifests(name), shared=True):
+                    await self.storage.put_all({link: links.content(digest)})
+                    await self.tags.note(name, tag, digest)
+            elif source.interval > 0:
+                await self.storage.put(link, links.content(digest), durable=False)
+        except StorageError as error:
+            log.warning("cannot note what %s:%s stands for: %s", name, tag, error)
         return digest
 
     async def _fetch(
@@ -338,6 +347,12 @@ class PulledManifests(Manifests):
             await self._store(name, manifest, fetched.digest, fetched.data, tags)
         except RegistryError as error:
             raise WrongError(f"{source.upstream.host}: {there}:{reference} is no manifest: {error}") from error
+        except StorageError as error:
+            log.warning("%s:%s is passed on without being kept: %s", name, reference, error)
+            kind = oci_manifest.media_type_of(fetched.data)
+            self.unkept[name, fetched.digest] = StoredManifest(fetched.digest, kind, fetched.data)
+            while len(self.unkept) > MAX_UNKEPT:
+                self.unkept.popitem(last=False)
         self.pulling.count("BytesPulled", "manifest", len(fetched.data))
         self.fresh.add((name, fetched.digest))
         return fetched.digest

@@ -77,7 +77,8 @@ class Sources:
         Raises NAME_UNKNOWN for a namespace that is nobody's here: its content must not come from elsewhere.
         """
         if namespace and self._named:
-            for source in self._sources:
+            # What the configuration calls by that name comes before a host that happens to be called so.
+            for source in sorted(self._sources, key=lambda each: each.prefix != namespace):
                 if source.prefix and namespace in source.aliases:
                     return f"{source.prefix}/{name}"
             if not own(namespace) and not any(not source.prefix for source in self._sources):
