@@ -19,6 +19,7 @@ from tests.servers.content import Package
 from tests.servers.process import Config, Registry, StartRegistry
 from tests.servers.serving import FOUR_WORKERS, Serving
 
+from lading.registry.fill import AHEAD_BYTES
 from lading.registry.pullthrough import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(90)]
@@ -191,6 +192,31 @@ def test_nothing_wrong_is_served_or_kept(
         assert cache.client.get(f"/v2/{NAME}/manifests/1.0").status in {502, 503}
     upstream.well()
     assert cache.client.pull(NAME, "1.0") == package.everything()
+
+
+def test_a_page_for_people_has_no_size(start_lading: StartRegistry, upstream: Between, package: Package) -> None:
+    cache = start_lading(extra=proxy(upstream))
+    upstream.fault("/blobs/", HTML)
+    assert cache.client.request("HEAD", f"/v2/{NAME}/blobs/{layer(package).digest}").status == 502
+
+
+def test_a_part_far_ahead_is_not_waited_for(
+    start_lading: StartRegistry, upstream: Between, origin: Registry
+) -> None:
+    image = content.image("far", layer_sizes=(AHEAD_BYTES * 2,))
+    origin.client.push(NAME, "far", image)
+    cache, blob, gate = start_lading(extra=proxy(upstream)), layer(image), threading.Event()
+    upstream.fault("/blobs/", Fault(after=1_000_000, gate=gate), times=1)
+    for span, wanted in (
+        ("bytes=-200000", blob.data[-200_000:]),
+        ("bytes=12000000-12000099", blob.data[12_000_000:12_000_100]),
+        ("bytes=10-19", blob.data[10:20]),
+    ):
+        got = cache.client.get(f"/v2/{NAME}/blobs/{blob.digest}", Range=span).expect(206)
+        assert got.body == wanted
+    assert not stored(cache, blob.digest)
+    gate.set()
+    assert cache.client.pull_blob(NAME, blob.digest) == blob.data
 
 
 def test_a_download_that_broke_off_is_continued(

@@ -11,7 +11,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 from tests.pullthrough.conftest import NAME
-from tests.pullthrough.upstream import Between
+from tests.pullthrough.upstream import Between, Fault
 from tests.servers import content
 from tests.servers.client import Client
 from tests.servers.content import Package
@@ -64,6 +64,31 @@ def test_private_names_are_private(
     # The upstream's own, under its own name.
     assert client.pull(f"{HUB}/team/app", "1.0") == content.image("evil").everything()
     assert client.pull("team/app", "1.0") == mine.everything()
+
+
+def test_an_upstreams_word_shows_nobody_a_private_blob(
+    start_lading: StartRegistry, upstream: Between, package: Package
+) -> None:
+    """It says that it has what only a private repository here has."""
+    registry, secret = start_lading(extra=upstreams(upstream)), content.image("secret").blobs[-1]
+    client = registry.client
+    client.push_blob("team/app", secret.digest, secret.data)
+    for length in (len(secret.data), len(secret.data) - 1):
+        upstream.fault("/blobs/", Fault(200, {"Content-Type": "application/octet-stream"}, bytes(length)))
+        answer = client.get(f"/v2/{HUB}/{NAME}/blobs/{secret.digest}")
+        assert (answer.status, secret.data[:100] in answer.body) == (502, False)
+    assert client.pull_blob("team/app", secret.digest) == secret.data
+    assert not list(registry.root.glob(f"**/{HUB}/{NAME}/_layers/*/*/link"))
+
+
+def test_a_namespace_of_nobody_is_not_the_proxys(
+    start_lading: StartRegistry, upstream: Between, origin: Registry, package: Package
+) -> None:
+    extra = upstreams(upstream) | {"proxy": {"remoteurl": f"http://{origin.host}"}}
+    client = start_lading(extra=extra).client
+    for namespace, status in ((HUB, 200), (origin.host, 200), ("elsewhere.test", 404)):
+        client.get(f"/v2/{NAME}/manifests/1.0?ns={namespace}").expect(status)
+    client.get(f"/v2/{NAME}/manifests/1.0").expect(200)
 
 
 def test_what_is_not_allowed_is_not_asked_for(start_lading: StartRegistry, upstream: Between) -> None:

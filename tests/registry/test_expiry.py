@@ -17,6 +17,7 @@ from lading.oci.names import RepositoryName, Tag
 from lading.registry import layout
 from lading.registry.expiry import Expiry
 from lading.registry.ports import found
+from lading.registry.quarantine import EXPIRED, Quarantine
 from lading.registry.registry import Registry
 from lading.registry.sources import Source, Sources
 from lading.registry.uploads import Chunk
@@ -161,6 +162,23 @@ async def test_what_a_private_repository_holds_stays(world: World) -> None:
     await world.expire(ttl=7 * DAY)
     assert not await world.there(NAME, package)
     assert await world.there(PRIVATE, package)
+
+
+async def test_what_was_put_aside_by_a_process_that_is_no_more(world: World) -> None:
+    quarantine, package = Quarantine(world.storage), content.image("held")
+    await world.pull(PRIVATE, "1.0", package, 0)
+    held, unheld = layout.blob_data(Digest(package.blobs[-1].digest)), layout.blob_data(Digest.of(b"nobody's"))
+    await world.storage.put(unheld, b"nobody's")
+    batch = await quarantine.begin(EXPIRED)
+    for key in (held, unheld):
+        await quarantine.put_away(batch, key)
+    await world.expire(ttl=DAY)
+    assert await quarantine.batches() == [batch], "somebody may be at it"
+    world.now += DAY
+    await world.expire(ttl=DAY)
+    assert await quarantine.batches() == []
+    assert await found(world.storage, held) is not None
+    assert await found(world.storage, unheld) is None
 
 
 async def test_by_size_the_least_recently_pulled_goes_first(world: World) -> None:

@@ -96,6 +96,8 @@ class RegistryClient:
         """In bytes (end-2, HEAD)."""
         answer = await self._get("HEAD", name, f"blobs/{digest}", {})
         answer.release()
+        if answer.headers.get("Content-Type", "").startswith("text/html"):
+            raise InvalidAnswerError(f"{self.host}: a page for people, where blob {digest} was asked for")
         if answer.headers.get("Content-Length") is None:
             async with await self._part(name, digest, 0, "bytes=0-0") as part:
                 return part.size

@@ -12,6 +12,7 @@ registry is stopped the original finds there what it expects.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import json
 import logging
@@ -25,6 +26,7 @@ from lading.oci.errors import RegistryError
 from lading.oci.names import RepositoryName, is_tag
 from lading.registry import layout, links
 from lading.registry.ports import PathNotFoundError, Storage, StorageError, found
+from lading.registry.quarantine import EXPIRED, Batch, Quarantine
 from lading.registry.repositories import Repositories
 from lading.registry.sources import Source, Sources
 
@@ -35,6 +37,9 @@ FULL_SECONDS = 60.0
 
 SETTLE_SECONDS = 1.0
 """Content that nobody seems to hold is put aside so long before it is gone: somebody may just be linking it."""
+
+ABANDONED_SECONDS = 3600.0
+"""What was put aside so long ago has been forgotten by a process that is no more."""
 
 BLOB, MANIFEST = 0, 1
 """The kinds of entries of the schedule."""
@@ -212,23 +217,29 @@ class Expiry:
 
     async def _forget(self, digests: set[str]) -> None:
         """Delete the data of what no repository holds any more."""
-        aside: list[tuple[Digest, str]] = []
-        for digest in await self._unheld({Digest(digest) for digest in digests}):
-            data = layout.blob_data(digest)
-            try:
-                await self._storage.move(data, f"{data}.expired")
-                aside.append((digest, data))
-            except PathNotFoundError:
-                continue
-        if not aside:
+        quarantine = Quarantine(self._storage)
+        for batch in await quarantine.batches(EXPIRED):
+            if self._clock() - batch.begun > ABANDONED_SECONDS:
+                await self._finish(quarantine, batch)
+        unheld = await self._unheld({Digest(digest) for digest in digests})
+        if not unheld:
             return
+        batch = await quarantine.begin(EXPIRED)
+        for digest in unheld:
+            with contextlib.suppress(PathNotFoundError):
+                await quarantine.put_away(batch, layout.blob_data(digest))
         await self._settle()
-        unheld = await self._unheld({digest for digest, _ in aside})
-        for digest, data in aside:
-            if digest in unheld or await found(self._storage, data) is not None:
-                await self._storage.delete(f"{data}.expired")
-            else:
-                await self._storage.move(f"{data}.expired", data)
+        await self._finish(quarantine, batch)
+
+    async def _finish(self, quarantine: Quarantine, batch: Batch) -> None:
+        """What somebody has linked meanwhile, or before this process began, comes back."""
+        entries = [key async for key in quarantine.entries(batch)]
+        digests = {key: digest for key in entries if (digest := layout.blob_of(key)) is not None}
+        unheld = await self._unheld(set(digests.values()))
+        for key, digest in digests.items():
+            if digest not in unheld and await found(self._storage, key) is None:
+                await quarantine.restore(batch, key)
+        await quarantine.discard(batch)
 
     async def _unheld(self, digests: set[Digest]) -> set[Digest]:
         """Those that no repository links, of this registry's own as of cached ones."""

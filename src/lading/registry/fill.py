@@ -6,25 +6,34 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 
 from lading.oci import errors
 from lading.oci.digest import Digest
 from lading.oci.errors import RegistryError
 from lading.registry import layout
 from lading.registry.ports import PathNotFoundError, Reader, Storage, StorageError
-from lading.registry.upstream import Counter, Spool, UpstreamError
+from lading.registry.upstream import Counter, Download, Spool, UpstreamError
 
 log = logging.getLogger(__name__)
 
 WINDOW_BYTES = 4 * 1024 * 1024
 """What came last is kept in memory: those who keep up need not ask the storage for it."""
 
+AHEAD_BYTES = 8 * 1024 * 1024
+"""Who asks for what is so far from having come gets it by a download of its own."""
+
+OWN_BYTES = 4 * 1024 * 1024
+"""As much of it: more is waited for, so that the upstream does not send everything twice."""
+
 
 class Fill:
     """One blob being fetched. `changed` is set, and replaced, whenever there is more to know."""
 
-    def __init__(self, session: str) -> None:
+    def __init__(self, session: str, download: Callable[[int], Awaitable[Download]]) -> None:
         self.session = session
+        self.download = download
+        """From an offset on. Raises `UpstreamError`."""
         self.size: int | None = None
         self.have = 0
         """Bytes that can be read by now, the last one perhaps not yet to be shown."""
@@ -42,7 +51,8 @@ class Fill:
         self.gaps = False
         """Not all of it can be read any more: it is only for those who are reading."""
         self.early: Reader | None = None
-        """What the storage had when it failed, though it be deleted; one reads at a time."""
+        """What the storage had when it failed, or another process had written, though it be deleted; one
+        reads at a time."""
         self.lock = asyncio.Lock()
         self.readers: set[FillReader] = set()
         self.moved = asyncio.Event()
@@ -78,6 +88,29 @@ class Fill:
         """Nothing more is stored."""
         self.unkept = True
         log.warning("a blob is passed on without being kept: %s", error)
+
+    async def keep(self, reader: Reader) -> None:
+        """Of what was kept so and this the longer one stays."""
+        async with self.lock:
+            spare: Reader | None = reader
+            if self.early is None or reader.size > self.early.size:
+                self.early, spare = reader, self.early
+        if spare is not None:
+            await spare.close()
+
+    async def read_early(self, offset: int, limit: int) -> bytes:
+        """Empty where there is nothing of it."""
+        async with self.lock:
+            if self.early is None:
+                return b""
+            self.early.seek(offset)
+            return await self.early.read(limit)
+
+    async def let_early_go(self) -> None:
+        async with self.lock:
+            if self.early is not None:
+                await self.early.close()
+                self.early = None
 
     def trim(self) -> bool:
         """Let go of what can be read elsewhere, or was read by everybody. False if that leaves too much."""
@@ -118,6 +151,7 @@ class FillReader:
         self._fill = fill
         self._digest = digest
         self.offset = 0
+        self._own: _Own | None = None
         self._closed = False
         fill.readers.add(self)
 
@@ -134,12 +168,14 @@ class FillReader:
         limit = min(limit, self.size - self.offset)
         if limit <= 0:
             return b""
-        while self.offset >= fill.shown:
+        data = await self._read_own(limit)
+        while not data and self.offset >= fill.shown:
             if fill.failure is not None and not fill.verified:
                 raise broken(fill.failure)
             await fill.changed.wait()
-        limit = min(limit, fill.shown - self.offset)
-        data = fill.recent(self.offset, limit) or await self._stored(limit)
+        if not data:
+            limit = min(limit, fill.shown - self.offset)
+            data = fill.recent(self.offset, limit) or await self._stored(limit)
         self._count("BytesPushed", "blob", len(data))
         self.offset += len(data)
         fill.moved.set()
@@ -148,16 +184,31 @@ class FillReader:
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
+            if self._own is not None:
+                await self._own.close()
             self._fill.readers.discard(self)
             self._fill.since = time.monotonic()
             self._fill.moved.set()
             self._fill.leave()
 
+    async def _read_own(self, limit: int) -> bytes:
+        """Empty where it is better to wait."""
+        if self._own is None or self._own.offset != self.offset:
+            if self._own is not None:
+                await self._own.close()
+                self._own = None
+            if self.offset <= self._fill.have + AHEAD_BYTES:
+                return b""
+            try:
+                self._own = _Own(await self._fill.download(self.offset), self.offset)
+            except UpstreamError as failure:
+                raise broken(failure) from failure
+        return await self._own.read(limit)
+
     async def _stored(self, limit: int) -> bytes:
         storage, fill = self._storage, self._fill
-        if fill.spool is not None or fill.unkept:
-            return await self._kept(min(limit, fill.written - self.offset))
-        for key in (f"{fill.session}/data", layout.blob_data(self._digest)):
+        keys = (f"{fill.session}/data", layout.blob_data(self._digest))
+        for key in () if fill.spool is not None or fill.unkept else keys:
             try:
                 reader = await storage.open(key, self.offset)
             except PathNotFoundError:
@@ -167,19 +218,42 @@ class FillReader:
                     return data
             finally:
                 await reader.close()
+        if fill.spool is None:
+            data = await fill.read_early(self.offset, limit)
+        else:
+            data = fill.spool.read(self.offset, max(0, min(limit, fill.written - self.offset)))
+        if data:
+            return data
+        if fill.unkept:
+            raise errors.STORAGE_FULL(detail="what could not be kept was read too slowly")
         raise StorageError(storage.name, "a blob that was being filled is gone")
 
-    async def _kept(self, limit: int) -> bytes:
-        fill, data = self._fill, b""
-        if fill.spool is not None and limit > 0:
-            data = fill.spool.read(self.offset, limit)
-        elif fill.early is not None and limit > 0:
-            async with fill.lock:
-                fill.early.seek(self.offset)
-                data = await fill.early.read(limit)
-        if not data:
-            raise errors.STORAGE_FULL(detail="what could not be kept was read too slowly")
+
+class _Own:
+    """A part of a blob for one client alone."""
+
+    def __init__(self, download: Download, offset: int) -> None:
+        self.offset = offset
+        self._left = OWN_BYTES
+        self._download = download
+        self._pieces = aiter(download)
+        self._piece = b""
+
+    async def read(self, limit: int) -> bytes:
+        """Empty when it has been enough, or what is left is not the upstream's to give."""
+        if self._left <= 0:
+            return b""
+        try:
+            data = self._piece or await anext(self._pieces, b"")
+        except UpstreamError as failure:
+            raise broken(failure) from failure
+        data, self._piece = data[:limit], data[limit:]
+        self._left -= len(data)
+        self.offset += len(data)
         return data
+
+    async def close(self) -> None:
+        await self._download.close()
 
 
 def broken(failure: Exception) -> RegistryError | Exception:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import time
@@ -74,7 +75,8 @@ class Fills:
         fill = self._running.get((name, digest))
         if fill is None or fill.failure is not None or fill.gaps:
             session = layout.upload(name, self._session(name, digest))
-            fill = self._running[name, digest] = Fill(session)
+            fill = Fill(session, functools.partial(source.upstream.blob, there, digest))
+            self._running[name, digest] = fill
             task = asyncio.create_task(_Filling(self, fill, source, name, there, digest).run())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -139,6 +141,7 @@ class _Filling:
             self._fail(failure)
         if self.fill.unkept:
             await self._clear(session)
+        await self.fill.let_early_go()
 
     def _fail(self, failure: Exception) -> None:
         self.fill.failure = failure
@@ -153,9 +156,6 @@ class _Filling:
         if await self._is_stored():
             await self._discard(session, writer)
             return
-        if writer.size < fill.have:
-            # Who led discarded what clients of this process have seen a part of.
-            raise WrongError(f"{self.source.upstream.host}: what it sent of {self.digest} was given up elsewhere")
         # What lies here already for other repositories is downloaded all the same: an upstream that says
         # it has a blob of that digest and size would else show its clients what is private here.
         key = f"{session}/startedat"
@@ -191,24 +191,42 @@ class _Filling:
 
     async def _fetch(self, session: str, writer: Writer, hasher: Hasher) -> None:
         """What `writer` has not yet. Raises `WrongError` if it is not the blob in the end."""
-        start = writer.size
+        fill = self.fill
+        start = max(writer.size, fill.have)
+        writing = _Writing(self.fills.storage, fill, writer, hasher)
         try:
-            if start == 0 or start != await _told_size(self.fills.storage, session):
-                await self._download(session, writer, hasher)
+            await self._recall(writer.size, writing)
+            if start == 0 or start != fill.size:
+                await self._download(session, start, writing)
         finally:
-            self.fills.count("BytesPulled", "blob", self.fill.have - start)
+            # Also when the upstream breaks off: the next attempt goes on from there.
+            await writing.finish()
+            self.fills.count("BytesPulled", "blob", max(0, fill.have - start))
         if self.fill.have != self.fill.size or hasher.digest() != self.digest:
             raise WrongError(f"{self.source.upstream.host}: what it sends for {self.digest} is something else")
 
-    async def _download(self, session: str, writer: Writer, hasher: Hasher) -> None:
-        fill, offset = self.fill, writer.size
+    async def _recall(self, offset: int, writing: _Writing) -> None:
+        """Write what clients of this process have been shown, where who led has deleted it since.
+
+        What they were shown stays the beginning of what they get, and is verified with it.
+        """
+        fill = self.fill
+        while offset < fill.have:
+            data = await fill.read_early(offset, fill.have - offset)
+            if not data:
+                host = self.source.upstream.host
+                raise WrongError(f"{host}: what it sent of {self.digest} was given up elsewhere")
+            await writing.add(data)
+            offset += len(data)
+
+    async def _download(self, session: str, offset: int, writing: _Writing) -> None:
+        fill = self.fill
         download = await self.source.upstream.blob(self.there, self.digest, offset)
-        writing = _Writing(self.fills.storage, fill, writer, hasher)
         try:
             if offset > download.size or fill.size not in {None, download.size}:
                 raise WrongError(f"{self.source.upstream.host}: the size of {self.digest} has changed")
             await self._note(f"{session}/{SIZE}", b"%d" % download.size)
-            if self.fills.spool is not None:
+            if self.fills.spool is not None and fill.spool is None:
                 try:
                     fill.spool = self.fills.spool()
                 except StorageError as error:
@@ -225,8 +243,6 @@ class _Filling:
                     await self._room()
         finally:
             await download.close()
-            # Also when the upstream breaks off: the next attempt goes on from there.
-            await writing.finish()
 
     def _check_wanted(self) -> None:
         fill = self.fill
@@ -253,11 +269,9 @@ class _Filling:
         storage, fill = self.fills.storage, self.fill
         with contextlib.suppress(StorageError):
             await self._discard(session, await storage.writer(f"{session}/data", append=True))
-        if fill.early is not None:
-            while fill.readers:
-                fill.moved.clear()
-                await fill.moved.wait()
-            await fill.early.close()
+        while fill.early is not None and fill.readers:
+            fill.moved.clear()
+            await fill.moved.wait()
 
     async def _read_again(self, key: str, hasher: Hasher) -> None:
         """What an earlier leader has stored."""
@@ -301,7 +315,10 @@ class _Filling:
             with contextlib.suppress(PathNotFoundError, ValueError):
                 if fill.size is None:
                     fill.size = int(await storage.get(f"{session}/{SIZE}"))
-                fill.have = max(fill.have, (await storage.stat(f"{session}/data")).size)
+                # Open, it can be read to its end whatever becomes of who writes it.
+                reader = await storage.open(f"{session}/data")
+                fill.have = max(fill.have, reader.size)
+                await fill.keep(reader)
                 if fill.have >= fill.size and await found(storage, f"{session}/{VERIFIED}") is not None:
                     fill.verified = True
             if (fill.have, fill.size, fill.verified) != before:
@@ -392,7 +409,7 @@ class _Writing:
         fill = self._fill
         with contextlib.suppress(StorageError):
             if fill.written and fill.spool is None:
-                fill.early = await self._storage.open(f"{fill.session}/data")
+                await fill.keep(await self._storage.open(f"{fill.session}/data"))
         with contextlib.suppress(StorageError):
             await self._writer.close()
 

@@ -55,6 +55,9 @@ DOWN_SECONDS = 5.0
 PATIENCE_SECONDS = 5.0
 """So long somebody waits to hear whether what is cached is still right."""
 
+ANSWER_SECONDS = 120.0
+"""So long an answer may take to come in full, or of a larger blob its beginning, byte by byte as it may."""
+
 MARK_SECONDS = 600.0
 """How often a pull of the same manifest is noted."""
 
@@ -116,7 +119,8 @@ class PullThrough:
     async def _noted(self, source: Source, key: object, call: Callable[[], Awaitable[T]]) -> T:
         host = source.upstream.host
         try:
-            answer = await call()
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answer = await call()
         except AbsentError as absent:
             self._misses[key] = (time.monotonic() + source.misses, absent)
             while len(self._misses) > MAX_REMEMBERED:
@@ -127,9 +131,11 @@ class PullThrough:
             log.warning("%s is left alone for %.0f s: %s", host, pause, busy)
             self._pauses[host] = (time.monotonic() + pause, busy)
             raise
-        except DownError as failure:
+        except (DownError, TimeoutError) as error:
+            slow = DownError(f"{host}: no whole answer in {ANSWER_SECONDS:g} s")
+            failure = slow if isinstance(error, TimeoutError) else error
             self._down[host] = (time.monotonic() + DOWN_SECONDS, failure)
-            raise
+            raise failure from error
         self._down.pop(host, None)
         return answer
 

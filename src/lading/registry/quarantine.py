@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from lading.registry import layout
 from lading.registry.ports import PathNotFoundError, Steps, Storage, found
 
-COLLECTED, CORRUPT = "collected", "corrupt"
+COLLECTED, CORRUPT, EXPIRED = "collected", "corrupt", "expired"
 """Why something is here. Only what was collected is ever brought back, or discarded, by the registry itself."""
 
 FRESH_SECONDS = 1.0

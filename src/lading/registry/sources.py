@@ -42,6 +42,11 @@ class Source:
             return False
         return not any(pattern.fullmatch(name) for pattern in self.private)
 
+    def is_whole(self, namespace: str) -> bool:
+        """Whether it has all names, and is its host, or one of the hosts of that domain."""
+        host = self.upstream.host
+        return not self.prefix and (host == namespace or ("." in namespace and host.endswith(f".{namespace}")))
+
     def name_there(self, name: str) -> str:
         """Raises DENIED if the rules do not let it be asked for."""
         there = name[len(self.prefix) + 1 :] if self.prefix else name
@@ -81,7 +86,7 @@ class Sources:
             for source in sorted(self._sources, key=lambda each: each.prefix != namespace):
                 if source.prefix and namespace in source.aliases:
                     return f"{source.prefix}/{name}"
-            if not own(namespace) and not any(not source.prefix for source in self._sources):
+            if not own(namespace) and not any(source.is_whole(namespace) for source in self._sources):
                 raise errors.NAME_UNKNOWN(detail={"name": name}, message=f"{namespace} is not pulled through here")
         for source in self._sources:
             if host in source.hosts:

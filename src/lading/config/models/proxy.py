@@ -11,7 +11,10 @@ from lading.config.models.operations import check_uri
 from lading.config.models.section import Problem, Section, Then, option
 from lading.config.models.values import Duration, Integer, Secret, Text, positive_or
 
-_NAME = re.compile(r"[a-zA-Z0-9]+(?:[._-]+[a-zA-Z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*", re.ASCII)
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|{_COMPONENT})(?:/{_COMPONENT})*", re.ASCII)
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::\d{{1,5}})?", re.ASCII)
 _PATTERN = re.compile(r"[A-Za-z0-9._*/-]+", re.ASCII)
 
 
@@ -19,6 +22,12 @@ def _check_name(name: str) -> str:
     if _NAME.fullmatch(name) is None:
         raise ValueError("must begin the names of repositories, such as docker.io; a port cannot be part of it")
     return name
+
+
+def _check_host(host: str) -> str:
+    if _HOST.fullmatch(host) is None:
+        raise ValueError("must be a host as clients name it, with its port unless that is the usual one")
+    return host
 
 
 def _check_pattern(pattern: str) -> str:
@@ -70,7 +79,7 @@ class Upstream(Section):
     interval: Duration = 60.0
     misses: Duration = 10.0
     maxbytes: Annotated[Integer, Then(_check_bytes)] = 0
-    hosts: list[Text] = option(factory=list)
+    hosts: list[Annotated[Text, Then(_check_host)]] = option(factory=list)
     allow: Patterns = option(factory=list)
     deny: Patterns = option(factory=list)
     private: Patterns = option(factory=list)
