@@ -1,4 +1,4 @@
-"""A client of redis as the configuration asks: of one server, of a cluster, or of the master that sentinels name."""
+"""A client of redis as the configuration asks: of one server, of a cluster, or of the master of sentinels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.cluster import LoadBalancingStrategy
 from redis.driver_info import DriverInfo
 from redis.maint_notifications import MaintNotificationsConfig
 
@@ -41,16 +40,14 @@ class Options:
     shortest_pause: float = 0.008
     longest_pause: float = 0.512
     """Between tries; 0 is none."""
-    dialling: float = 5.0
+    dialling: float | None = 5.0
     reading: float | None = 3.0
     writing: float | None = 3.0
     idle: float | None = 1800.0
     lifetime: float | None = None
     """After which a connection is not used again."""
     redirects: int = 3
-    replicas: bool = False
-    anywhere: bool = False
-    """Where a cluster is read: at replicas, at any node."""
+    """Followed in a cluster."""
     identity: str | None = ""
     """Added to the name of the library; None is to keep it to oneself."""
     tls: ssl.SSLContext | None = None
@@ -87,18 +84,16 @@ def _server(options: Options) -> Client:
         return Redis(host=host, port=port, **shared)
     login = {"username": options.sentinel_username or None, "password": options.sentinel_password or None}
     asking = shared | login | {"db": 0}
-    sentinel = Sentinel(list(options.addresses), sentinel_kwargs=asking, **shared)
+    sentinel: Any = Sentinel(list(options.addresses), sentinel_kwargs=asking, **shared)  # type: ignore[no-untyped-call]
     for each in sentinel.sentinels:
         each.connection_pool.connection_class = _kind(options, each.connection_pool.connection_class)
     return sentinel.master_for(options.master)
 
 
 def _cluster(options: Options) -> Client:
-    strategy = LoadBalancingStrategy.ROUND_ROBIN_REPLICAS if options.replicas else None
     made = RedisCluster(
         startup_nodes=[ClusterNode(host, port) for host, port in options.addresses],
         retry=_retry(options),
-        load_balancing_strategy=LoadBalancingStrategy.RANDOM if options.anywhere else strategy,
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
         **_shared(options),
     )

@@ -11,13 +11,14 @@ puts right what is wrong. No request waits for that. What is deleted is cleared,
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from lading.oci.digest import Digest
 from lading.oci.media import OCTET_STREAM
@@ -26,7 +27,7 @@ from lading.redis.connecting import Client, Options, connect
 
 log = logging.getLogger(__name__)
 
-BATCH = 100
+BATCH = 32
 """Blobs in a round trip."""
 
 WAITING = 10_000
@@ -41,8 +42,10 @@ TOLD = 10_000
 CLEAR_SECONDS = 1.0
 """How long a deletion waits for its entry to be cleared."""
 
-FIRST_PAUSE, LAST_PAUSE = 0.5, 15.0
+FIRST_PAUSE, LAST_PAUSE = 0.25, 8.0
 """Between two tries to reach a redis that is away; in seconds, doubled each time."""
+
+STALE = "redis: %d deleted blobs may still be in it, and served by other registries that use it: flush it"
 
 Blob = tuple[RepositoryName, Digest]
 Observe = Callable[[str, float], None]
@@ -60,19 +63,39 @@ def _everywhere(digest: Digest) -> str:
     return f"blobs::{digest}"
 
 
+def _finish(cleared: asyncio.Future[None]) -> None:
+    if not cleared.done():
+        cleared.set_result(None)
+
+
+class Number(Protocol):
+    """A buffer of one byte."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+
+
 class RedisDescriptors:
     """For one process. `holds` says of a blob whether its repository has it.
+
+    `away` is one number that all processes share: so that only one of them says that redis is away, or back.
 
     Implements `registry.ports.Descriptors`.
     """
 
     def __init__(
-        self, options: Options, holds: Callable[[RepositoryName, Digest], Awaitable[bool]], observe: Observe
+        self,
+        options: Options,
+        holds: Callable[[RepositoryName, Digest], Awaitable[bool]],
+        observe: Observe,
+        away: Number,
     ) -> None:
         self.asked = self.hits = self.errors = 0
         self._options = options
         self._holds = holds
         self._observe = observe
+        self._away = away
         self._told: OrderedDict[Blob, None] = OrderedDict()
         self._waiting: OrderedDict[Blob, int] = OrderedDict()
         self._gone: OrderedDict[Blob, asyncio.Future[None]] = OrderedDict()
@@ -83,19 +106,15 @@ class RedisDescriptors:
         self._wake = asyncio.Event()
 
     def seen(self, name: RepositoryName, digest: Digest, size: int) -> None:
-        if (name, digest) in self._told:
-            self._told.move_to_end((name, digest))
-        else:
-            self.stored(name, digest, size)
-
-    def stored(self, name: RepositoryName, digest: Digest, size: int) -> None:
-        if self._down or len(self._waiting) >= WAITING:
-            return
-        self._waiting[name, digest] = size
-        self._told[name, digest] = None
-        if len(self._told) > TOLD:
-            self._told.popitem(last=False)
-        self._wake.set()
+        blob = name, digest
+        if blob in self._told:
+            self._told.move_to_end(blob)
+        elif not self._down and len(self._waiting) < WAITING:
+            self._waiting[blob] = size
+            self._told[blob] = None
+            if len(self._told) > TOLD:
+                self._told.popitem(last=False)
+            self._wake.set()
 
     async def gone(self, name: RepositoryName, digest: Digest) -> None:
         blob = name, digest
@@ -104,7 +123,7 @@ class RedisDescriptors:
         cleared = asyncio.get_running_loop().create_future()
         before = self._gone.pop(blob, None)
         if before is not None:
-            cleared.add_done_callback(lambda _: before.done() or before.set_result(None))
+            cleared.add_done_callback(lambda _: _finish(before))
         self._gone[blob] = cleared
         if len(self._gone) > GONE:
             self._gone.popitem(last=False)
@@ -120,38 +139,49 @@ class RedisDescriptors:
         try:
             while True:
                 try:
-                    await self._serve()
-                    continue
+                    await self._step()
                 except Exception as error:  # noqa: BLE001  a server may answer anything; nobody is to suffer from it
-                    if not self._down and await self._answers():
-                        continue
                     self._fall(error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LAST_PAUSE) if self._down else FIRST_PAUSE
-                if await self._answers():
-                    self._rise()
-                    pause = FIRST_PAUSE
+                    await self._hang_up()
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LAST_PAUSE)
+                else:
+                    # What was refused is tried again: an answer to something else shows nothing.
+                    if not self._gone and not self._waiting:
+                        self._rise()
+                        pause = FIRST_PAUSE
         finally:
+            if self._gone:
+                log.warning(STALE, len(self._gone))
             await self._hang_up()
 
-    # -- reaching redis
-
-    async def _answers(self) -> bool:
-        await self._hang_up()
-        try:
-            await self._connected().ping()
-        except Exception as error:  # noqa: BLE001  as above
-            log.debug("redis: %s", error)
-            return False
-        return True
-
-    def _connected(self) -> Client:
-        """Valid until the next `await`: a connection that is too old is not used again."""
-        now = time.monotonic()
+    async def _step(self) -> None:
+        """What comes next, or the wait for it."""
+        now, options = time.monotonic(), self._options
+        idle = options.idle is not None and now - self._used > options.idle
+        if idle or (options.lifetime is not None and now - self._made > options.lifetime):
+            await self._hang_up()
         if self._client is None:
-            self._client, self._made = connect(self._options), now
-        self._used = now
-        return self._client
+            self._client, self._made = connect(options), now
+            await self._client.ping()
+        elif self._gone:
+            gone = dict(itertools.islice(self._gone.items(), BATCH))
+            await self._clear(gone)
+            for blob, cleared in gone.items():
+                if self._gone.get(blob) is cleared:
+                    del self._gone[blob]
+                _finish(cleared)
+        elif self._waiting:
+            blobs = dict(itertools.islice(self._waiting.items(), BATCH))
+            await self._compare(blobs)
+            for blob in blobs:
+                self._waiting.pop(blob, None)
+        else:
+            self._slow = False
+            self._wake.clear()
+            await self._wake.wait()
+            return
+        self._used = time.monotonic()
 
     async def _hang_up(self) -> None:
         client, self._client = self._client, None
@@ -161,84 +191,50 @@ class RedisDescriptors:
             except Exception as error:  # noqa: BLE001  it is being thrown away
                 log.debug("redis: %s", error)
 
-    async def _refresh(self) -> None:
-        now, options = time.monotonic(), self._options
-        idle = options.idle is not None and now - self._used > options.idle
-        if idle or (options.lifetime is not None and now - self._made > options.lifetime):
-            await self._hang_up()
-
     def _fall(self, error: Exception) -> None:
         self.errors += 1
-        if not self._down:
-            told = str(error) or type(error).__name__
-            log.warning("redis: %s; it is left alone until it answers: the storage knows all", told)
+        if not self._down and not self._away[0]:
+            self._away[0] = 1
+            log.warning("redis: %s; requests go on without it", str(error) or type(error).__name__)
         self._down = True
-        self._waiting.clear()
         self._told.clear()
+        while len(self._waiting) > BATCH:  # enough to find out whether it is back
+            self._waiting.popitem()
         for cleared in self._gone.values():
-            if not cleared.done():
-                cleared.set_result(None)  # nobody waits on; the entry does
+            _finish(cleared)  # nobody waits on; the entry does
 
     def _rise(self) -> None:
-        if not self._down:
-            return
         self._down = self._slow = self._corrected = False
-        log.warning("redis answers again; deleted blobs to be cleared there: %d", len(self._gone))
+        if self._away[0]:
+            self._away[0] = 0
+            log.warning("redis answers again")
         if self._missed:
-            what = "redis: %d deleted blobs may still be in the cache, and served by others that use it: flush it"
-            log.warning(what, self._missed)
+            log.warning(STALE, self._missed)
             self._missed = 0
 
-    # -- working
-
-    async def _serve(self) -> None:
-        if self._client is None and not await self._answers():
-            await self._connected().ping()  # once more, for its error
-        while True:
-            if not self._gone and not self._waiting:
-                self._slow = False
-                self._wake.clear()
-                await self._wake.wait()
-            await self._refresh()
-            if self._gone:
-                gone = dict(list(self._gone.items())[:BATCH])
-                await self._clear(gone)
-                for blob, cleared in gone.items():
-                    if self._gone.get(blob) is cleared:
-                        del self._gone[blob]
-                    if not cleared.done():
-                        cleared.set_result(None)
-            elif self._waiting:
-                blobs = [self._waiting.popitem(last=False) for _ in range(min(BATCH, len(self._waiting)))]
-                await self._compare(dict(blobs))
-
     async def _compare(self, blobs: dict[Blob, int]) -> None:
-        asking = self._connected().pipeline(transaction=False)
+        asking = self._client.pipeline(transaction=False)
         for name, digest in blobs:
             asking.sismember(_members(name), digest)
             asking.hmget(_everywhere(digest), "digest", "size", "mediatype")
             asking.hget(_own(name, digest), "mediatype")
-        answers = await self._execute("RepoStat", asking)
+        answers = iter(await self._execute("RepoStat", asking))
         wanting: dict[Blob, int] = {}
         wrong_types: set[str] = set()
-        for (number, (blob, size)) in enumerate(blobs.items()):
-            member, everywhere, own = answers[3 * number : 3 * number + 3]
+        for blob, size in blobs.items():
             name, digest = blob
-            for key, answer in (
-                (_members(name), member),
-                (_everywhere(digest), everywhere),
-                (_own(name, digest), own),
-            ):
-                if isinstance(answer, ResponseError):
-                    wrong_types.add(key)
+            given = member, everywhere, own = next(answers), next(answers), next(answers)
+            keys = _members(name), _everywhere(digest), _own(name, digest)
+            wrong = {key for key, answer in zip(keys, given, strict=True) if isinstance(answer, ResponseError)}
+            wrong_types |= wrong
             self.asked += 1
             told = [*(everywhere if isinstance(everywhere, list) else [everywhere]), own]
             truth = [digest.encode(), b"%d" % size, OCTET_STREAM.encode(), OCTET_STREAM.encode()]
-            if bool(member) and told == truth:
+            if member == 1 and told == truth:
                 self.hits += 1
                 continue
             wanting[blob] = size
-            if any(is_told not in (None, true) for is_told, true in zip(told, truth, strict=False)):
+            if wrong or any(said not in (None, true) for said, true in zip(told, truth, strict=True)):
                 self._correct(blob)
         if wanting:
             await self._write(wanting, wrong_types)
@@ -246,11 +242,11 @@ class RedisDescriptors:
     def _correct(self, blob: Blob) -> None:
         self.errors += 1
         level = logging.DEBUG if self._corrected else logging.WARNING
-        log.log(level, "redis: what it said of %s@%s is not so; corrected, as others are", *blob)
+        log.log(level, "redis: what it said of %s@%s was not so: corrected, and so are others from here on", *blob)
         self._corrected = True
 
     async def _write(self, blobs: dict[Blob, int], wrong_types: Iterable[str]) -> None:
-        writing = self._connected().pipeline(transaction=False)
+        writing = self._client.pipeline(transaction=False)
         for key in wrong_types:
             writing.delete(key)
         for (name, digest), size in blobs.items():
@@ -260,8 +256,8 @@ class RedisDescriptors:
             writing.hset(_own(name, digest), "mediatype", OCTET_STREAM)
         await self._execute("RepoSetDescriptor", writing)
         # Another process may have deleted it since it was seen, and have cleared what was not yet there.
-        gone = [blob for blob in blobs if blob not in self._gone and not await self._is_there(blob)]
-        await self._clear(gone)
+        there = await asyncio.gather(*(self._is_there(blob) for blob in blobs))
+        await self._clear(blob for blob, is_there in zip(blobs, there, strict=True) if not is_there)
 
     async def _is_there(self, blob: Blob) -> bool:
         try:
@@ -271,8 +267,8 @@ class RedisDescriptors:
             return False
 
     async def _clear(self, blobs: Iterable[Blob]) -> None:
-        # In a cluster the keys lie apart: membership, without which nobody looks further, goes first.
-        clearing = self._connected().pipeline(transaction=not self._options.cluster)
+        # In a cluster the keys lie apart, and there are no transactions. None of them suffices without the others.
+        clearing = self._client.pipeline(transaction=not self._options.cluster)
         for name, digest in blobs:
             clearing.srem(_members(name), digest)
             clearing.delete(_own(name, digest))
@@ -288,6 +284,4 @@ class RedisDescriptors:
         for answer in answers:
             if isinstance(answer, Exception) and not str(answer).startswith("WRONGTYPE"):
                 raise answer
-        if not isinstance(answers, list):
-            raise RedisError("an answer that is none")
         return answers

@@ -25,7 +25,8 @@ from lading.oci.digest import HEX_DIGITS, Digest
 from lading.oci.errors import RegistryError
 from lading.oci.names import RepositoryName, is_tag
 from lading.registry import layout, links
-from lading.registry.ports import PathNotFoundError, Storage, StorageError, found
+from lading.registry.blobs import Blobs
+from lading.registry.ports import Descriptors, PathNotFoundError, Storage, StorageError, found
 from lading.registry.quarantine import EXPIRED, Batch, Quarantine
 from lading.registry.repositories import Repositories
 from lading.registry.sources import Source, Sources
@@ -76,8 +77,10 @@ class Expiry:
         schedule: bool,
         clock: Callable[[], float] = time.time,
         settle: Callable[[], Awaitable[None]] | None = None,
+        descriptors: Descriptors | None = None,
     ) -> None:
         self._storage = storage
+        self._blobs = Blobs(storage, descriptors=descriptors)
         self._sources = sources
         self._schedule = schedule
         self._clock = clock
@@ -200,7 +203,8 @@ class Expiry:
 
     async def _remove_blob(self, repository: _Repository, held: _Held) -> None:
         log.info("cached blob %s of %s expires", held.digest, repository.name)
-        await links.delete(self._storage, layout.layer_link(repository.name, held.digest))
+        with contextlib.suppress(RegistryError):  # somebody else was faster
+            await self._blobs.delete(repository.name, Digest(held.digest))
         del repository.blobs[held.digest]
 
     async def _leave_catalogue(self, name: RepositoryName) -> None:
