@@ -137,7 +137,7 @@ class Starter:
     def user(self) -> Servers:
         """Who may do no more than what is needed; the rest is for whom the socket lets in."""
         allowed = "ping hello auth select multi exec sismember hmget hget hset sadd srem del hdel"
-        rights = [*(f"+{command}" for command in allowed.split()), "+client|setinfo", "+client|setname"]
+        rights = [*(f"+{command}" for command in allowed.split()), "+client|setname"]
         server = self.server()
         server.ask("acl", "setuser", "lading", "on", ">secret", "~blobs::*", "~repository::*", *rights)
         login = {"username": "lading", "password": "secret", "clientname": "registry"}

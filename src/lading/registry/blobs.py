@@ -74,14 +74,17 @@ class Blobs:
 
         Raises BLOB_UNKNOWN.
         """
-        if self.descriptors is not None:
-            await self.descriptors.gone(name, digest)
+        await self.forget(name, digest)
         try:
             if not await links.delete(self.storage, layout.layer_link(name, digest)):
                 raise errors.BLOB_UNKNOWN()
         finally:
-            if self.descriptors is not None:
-                await self.descriptors.gone(name, digest)
+            await self.forget(name, digest)
+
+    async def forget(self, name: RepositoryName, digest: Digest) -> None:
+        """No other registry is to believe that the blob, or manifest, is there: see `Descriptors.gone`."""
+        if self.descriptors is not None:
+            await self.descriptors.gone(name, digest)
 
     async def _find(self, name: RepositoryName, digest: Digest) -> tuple[Digest, int]:
         """The digest it lies under, and its size."""

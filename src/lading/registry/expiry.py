@@ -191,6 +191,7 @@ class Expiry:
     async def _remove_manifest(self, repository: _Repository, held: _Held) -> None:
         name = repository.name
         log.info("cached manifest %s of %s expires", held.digest, name)
+        await self._blobs.forget(name, Digest(held.digest))
         async with self._storage.hold(layout.manifests(name), shared=False):
             for tag in await self._names(layout.tags(name)):
                 link = f"{layout.tags(name)}/{tag}/{layout.CURRENT_LINK}"
@@ -198,6 +199,7 @@ class Expiry:
                     await links.delete(self._storage, link)
                     await links.delete(self._storage, f"{layout.tags(name)}/{tag}")
             await links.delete(self._storage, layout.manifest_link(name, held.digest))
+        await self._blobs.forget(name, Digest(held.digest))
         await links.delete(self._storage, layout.pulled(name, held.digest))
         del repository.manifests[held.digest]
 
