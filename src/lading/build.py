@@ -32,6 +32,8 @@ from lading.operations.accesslog import AccessLog
 from lading.operations.figures import Figures
 from lading.operations.housekeeping import Chore, Purging
 from lading.oversight import Oversight
+from lading.registry.collecting import Collecting, Collector
+from lading.registry.garbage import never
 from lading.registry.ports import Descriptors, Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
@@ -96,7 +98,12 @@ def processes(
         from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
         proxy.sources(configuration)
-    if purges is not None or overseen is not None or (pulling(configuration) and shared.traits.shared):
+    collects = collecting(configuration)
+    if collects is not None and not shared.traits.shared:
+        key = "storage.maintenance.garbagecollection.enabled"
+        raise BuildError(f"{key}: only one process sees what {shared.name} holds")
+    busy = purges is not None or overseen is not None or collects is not None
+    if busy or (pulling(configuration) and shared.traits.shared):
         work = functools.partial(keep_house, configuration, purges, overseen)
         serving["housekeeping"] = Role(work, None if overseen is None else overseen.debug)
     if where.tls is not None and where.tls.acme is not None and where.tls.acme.hosts:
@@ -180,7 +187,8 @@ def application(
     tracing = oversight.tracing(traces)
     if tracing is not None:
         at_end.append(tracing.close)
-    made_storage = storage(configuration, functools.partial(oversight.watched, counting=figures, tracing=tracing))
+    watch = functools.partial(oversight.watched, counting=figures, tracing=tracing)
+    made_storage = storage(configuration, watch, serving=True)
     known = _descriptors(configuration, made_storage, figures)
     serving = service(configuration, made_storage, secret, figures, known)
     if pulling(configuration) and not made_storage.traits.shared:
@@ -260,6 +268,9 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
         chores: list[Chore] = []
         if purges is not None:
             chores.append(functools.partial(housekeeping.purge_regularly, watched, purges))
+        collects = collecting(configuration)
+        if collects is not None:
+            chores.append(Collector(watched, collects, functools.partial(oversight.collected, figures)).run)
         if pulling(configuration) and watched.traits.shared:
             from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
@@ -351,6 +362,31 @@ def rules(configuration: Configuration) -> Rules:
 def purging(configuration: Configuration) -> Purging | None:
     section = configuration.storage.maintenance.uploadpurging
     return Purging(section.age, section.interval, section.dryrun) if section.enabled else None
+
+
+def collecting(configuration: Configuration) -> Collecting | None:
+    """None where garbage stays, as it does while the registry is read-only. Raises `BuildError`."""
+    section = configuration.storage.maintenance.garbagecollection
+    if not section.enabled or configuration.storage.maintenance.readonly.enabled:
+        return None
+    return rules_of_collection(configuration)
+
+
+def rules_of_collection(configuration: Configuration) -> Collecting:
+    section = configuration.storage.maintenance.garbagecollection
+    whole: Callable[[str], bool] = never
+    if pulling(configuration):
+        from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+
+        whole = proxy.sources(configuration).has
+    return Collecting(
+        interval=section.interval,
+        quarantine=section.quarantine,
+        grace=section.grace,
+        rate=section.rate,
+        delete_untagged=section.deleteuntagged,
+        whole=whole,
+    )
 
 
 def proxies(configuration: Configuration) -> Proxies | None:

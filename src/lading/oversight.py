@@ -11,6 +11,7 @@ import functools
 import importlib
 import logging
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -29,6 +30,7 @@ from lading.operations.figures import Figures
 from lading.operations.health import Check, Checks
 from lading.operations.housekeeping import Chore
 from lading.operations.watched import Stopwatch, WatchedStorage
+from lading.registry.collecting import Round
 from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.server import builtin
@@ -221,3 +223,11 @@ def _checks(configuration: Configuration, storage: Storage) -> list[Check]:
         dialling = health.tcp_probe(tcp.addr, *split_address(tcp.addr))
         found.append(Check(tcp.addr, dialling, tcp.interval, tcp.threshold, tcp.timeout))
     return found
+
+
+def collected(counting: Figures | None, done: Round) -> None:
+    """Note what a garbage collection has done."""
+    if counting is not None:
+        for what, metric in catalogue.GARBAGE.items():
+            counting.count(metric, (), getattr(done, what))
+        counting.set(catalogue.COLLECTED, (), int(time.time()))

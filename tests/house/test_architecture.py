@@ -69,6 +69,7 @@ COMPOSERS = PARTS | {
     "lading.commands.auth",
     "lading.commands.collect",
     "lading.commands.migrate",
+    "lading.commands.quarantine",
     "lading.commands.templates",
     "lading.__main__",
 }

@@ -13,7 +13,8 @@ from tests.wire.storages import Watched
 from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName, Tag
 from lading.registry import layout
-from lading.registry.collect import Plan, Wish, apply, plan
+from lading.registry.collect import apply, plan
+from lading.registry.garbage import Plan, Wish
 from lading.registry.ports import Storage, StorageError
 from lading.storage.memory import MemoryStorage
 

@@ -22,19 +22,25 @@ from lading.config.models.section import Problem, Section
 from lading.config.models.storage import FilesystemParameters
 from lading.registry import layout
 from lading.registry.ports import Storage, StorageError
+from lading.registry.quarantine import SETTLE_SECONDS, Quarantine
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
+from lading.storage.wrappers.rescuing import RescuingStorage
 
 
-def storage(configuration: Configuration, watch: Callable[[Storage], Storage] | None = None) -> Storage:
+def storage(
+    configuration: Configuration, watch: Callable[[Storage], Storage] | None = None, *, serving: bool = False
+) -> Storage:
     """What the registry works on: the driver, with its watcher if any, and the middleware around it.
 
-    Raises `BuildError`.
+    For who is `serving`, what was collected as garbage comes back when it is asked for. Raises `BuildError`.
     """
     made = driver(configuration)
     name_of = made.object_name if isinstance(made, Named) else None
     if watch is not None:
         made = watch(made)
+    if serving and made.traits.shared:
+        made = RescuingStorage(made, Quarantine(made), layout.is_content, SETTLE_SECONDS)
     if not configuration.middleware.get("storage"):
         return made
     from lading.compose import middleware  # noqa: PLC0415  what it needs takes long to import

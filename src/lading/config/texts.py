@@ -41,6 +41,13 @@ TEXTS: dict[str, str] = {
     "storage.maintenance.uploadpurging.interval": "Time between two runs. Needs a unit.",
     "storage.maintenance.uploadpurging.dryrun": "Count them only.",
     "storage.maintenance.readonly.enabled": "Refuse all writes with 405.",
+    "storage.maintenance.garbagecollection.enabled": "Remove what nothing refers to, while the registry serves.",
+    "storage.maintenance.garbagecollection.interval": "Time between two runs.",
+    "storage.maintenance.garbagecollection.quarantine": "Garbage can be brought back for so long, and comes back "
+    "by itself when it is asked for. At least five minutes.",
+    "storage.maintenance.garbagecollection.grace": "What is younger, or was linked since, is no garbage.",
+    "storage.maintenance.garbagecollection.rate": "How many things are put away in a second, at most.",
+    "storage.maintenance.garbagecollection.deleteuntagged": "Manifests that no tag shows are garbage, too.",
     "auth": "Who may do what.",
     "auth.silly": "Type for tests: any `Authorization` header will do.",
     "auth.htpasswd": "Type: Basic authentication with a password file.",

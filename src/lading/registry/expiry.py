@@ -123,7 +123,7 @@ class Expiry:
                 gone |= await self._shrink(source, repositories)
             for repository in repositories:
                 if not repository.manifests:
-                    await self._leave_catalogue(repository.name)
+                    await Repositories(self._storage).leave(repository.name)
         await self._forget(gone)
         await self._write_down()
 
@@ -208,18 +208,6 @@ class Expiry:
         with contextlib.suppress(RegistryError):  # somebody else was faster
             await self._blobs.delete(repository.name, Digest(held.digest))
         del repository.blobs[held.digest]
-
-    async def _leave_catalogue(self, name: RepositoryName) -> None:
-        """A repository without manifests is listed no more, until something is pulled there again."""
-        if await found(self._storage, layout.manifests(name)) is None:
-            return
-        async with self._storage.hold(layout.manifests(name), shared=False):
-            for algorithm in HEX_DIGITS:
-                for encoded in await self._names(layout.revisions(name, algorithm)):
-                    digest = Digest(f"{algorithm}:{encoded}")
-                    if await found(self._storage, layout.manifest_link(name, digest)) is not None:
-                        return
-            await links.delete(self._storage, layout.manifests(name))
 
     async def _forget(self, digests: set[str]) -> None:
         """Delete the data of what no repository holds any more."""

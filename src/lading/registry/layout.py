@@ -125,6 +125,26 @@ def upload_hash_state(name: str, upload_id: str, algorithm: str, offset: int) ->
     return f"{REPOSITORIES}/{name}/{UPLOADS}/{upload_id}/hashstates/{algorithm}/{offset}"
 
 
+def is_content(key: str) -> bool:
+    """Whether garbage may lie at `key`: data, and links of manifests and layers."""
+    return key.startswith(BLOBS) or link_of(key) is not None
+
+
+def link_of(key: str) -> tuple[str, str, Digest] | None:
+    """The repository, `MANIFESTS` or `LAYERS`, and the digest, if `key` is a link to a manifest or layer of it."""
+    match key.removeprefix(f"{REPOSITORIES}/").split("/"):
+        case [*name, "_manifests", "revisions", algorithm, encoded, "link"]:
+            kind = MANIFESTS
+        case [*name, "_layers", algorithm, encoded, "link"]:
+            kind = LAYERS
+        case _:
+            return None
+    try:
+        return "/".join(name), kind, Digest.parse(f"{algorithm}:{encoded}")
+    except InvalidDigestError:
+        return None
+
+
 def blob_of(key: str) -> Digest | None:
     """Whose data lies at `key`, or None: the inverse of `blob_data`."""
     match key.removeprefix(f"{BLOBS}/").split("/"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass, field, replace
 
 from lading.oci import errors
@@ -15,6 +16,7 @@ from lading.registry import layout, links, validation
 from lading.registry.blobs import Blobs
 from lading.registry.cache import Cache
 from lading.registry.ports import PathNotFoundError, Storage, found
+from lading.registry.quarantine import SETTLE_SECONDS
 from lading.registry.referrers import Referrers
 from lading.registry.tags import Tags
 from lading.registry.validation import Rules
@@ -85,8 +87,13 @@ class Manifests:
                 raise errors.DIGEST_INVALID()
         elif reference not in tags:
             tags = [reference, *tags]
+        begun = time.monotonic()
         await validation.check(self.rules, self.blobs, name, manifest, classes)
         subject = await self._store(name, manifest, digest, data, tags)
+        if time.monotonic() - begun > SETTLE_SECONDS:
+            # What was there may have been collected: who looks now brings it back.
+            await validation.check(self.rules, self.blobs, name, manifest, classes)
+            await self.get(name, digest)
         return Pushed(digest, tags, subject)
 
     async def _store(

@@ -25,6 +25,9 @@ FRESH_SECONDS = 1.0
 ANNOUNCED_SECONDS = 2.0
 """How long a batch is there before anything is put into it: then whoever misses that thing knows of the batch."""
 
+SETTLE_SECONDS = 60.0
+"""Who refers to something so long after having looked at it looks again before anybody is told."""
+
 AHEAD = 32
 """The directories a storage is told of at a time: it may list them at once."""
 
@@ -98,11 +101,7 @@ class Quarantine:
         To be called by whoever misses it. Where nothing is in quarantine it costs nothing, or, once in
         `FRESH_SECONDS`, one listing.
         """
-        asked, batches = self._known
-        if time.monotonic() - asked > FRESH_SECONDS:
-            asked = time.monotonic()
-            batches = (await self.batches(COLLECTED))[::-1]
-            self._known = asked, batches
+        batches = await self._fresh()
         if not batches:
             return False
         there = await asyncio.gather(*(found(self.storage, batch.key_of(key)) for batch in batches))
@@ -111,6 +110,22 @@ class Quarantine:
                 return True
         # Somebody else may have brought it back between our misses.
         return await found(self.storage, key) is not None
+
+    async def forget(self, key: str) -> bool:
+        """Delete what was collected from `key`, or from below it. True if there was anything."""
+        if f"/{layout.UPLOADS}/" in key:
+            return False
+        gone = [await self._delete(batch.key_of(key)) for batch in await self._fresh()]
+        return any(gone)
+
+    async def _fresh(self) -> list[Batch]:
+        """What may be brought back, newest first."""
+        asked, batches = self._known
+        if time.monotonic() - asked > FRESH_SECONDS:
+            asked = time.monotonic()
+            batches = (await self.batches(COLLECTED))[::-1]
+            self._known = asked, batches
+        return batches
 
     async def restore(self, batch: Batch, key: str) -> bool:
         """Bring one thing back to `key`, over what lies there. False where the batch does not hold it."""
@@ -133,10 +148,14 @@ class Quarantine:
 
     async def discard(self, batch: Batch) -> None:
         """Delete it with all that it holds."""
+        await self._delete(batch.key)
+
+    async def _delete(self, key: str) -> bool:
         try:
-            await self.storage.delete(batch.key)
+            await self.storage.delete(key)
         except PathNotFoundError:
-            return
+            return False
+        return True
 
     async def _names(self, key: str) -> list[str]:
         try:

@@ -6,9 +6,11 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from lading.registry import layout
+from lading.oci.digest import HEX_DIGITS, Digest
+from lading.oci.names import RepositoryName
+from lading.registry import layout, links
 from lading.registry.access import EVERYTHING, Grants
-from lading.registry.ports import Steps, Storage
+from lading.registry.ports import PathNotFoundError, Steps, Storage, found
 
 AHEAD = 32
 """The directories a storage is told of at a time: it may list them at once."""
@@ -35,6 +37,28 @@ class Repositories:
             for name in names:
                 yield name
             after = names[-1]
+
+    async def leave(self, name: RepositoryName) -> None:
+        """Without manifests and tags it is listed no more, until something is pushed or pulled there again."""
+        if await found(self.storage, layout.manifests(name)) is None:
+            return
+        async with self.storage.hold(layout.manifests(name), shared=False):
+            if not await self._has_manifests(name):
+                await links.delete(self.storage, layout.manifests(name))
+
+    async def _has_manifests(self, name: RepositoryName) -> bool:
+        for algorithm in HEX_DIGITS:
+            for encoded in await self._names(layout.revisions(name, algorithm)):
+                link = layout.manifest_link(name, Digest(f"{algorithm}:{encoded}"))
+                if await found(self.storage, link) is not None:
+                    return True
+        return bool(await self._names(layout.tags(name), holding=layout.CURRENT_LINK))
+
+    async def _names(self, key: str, holding: str = "") -> Sequence[str]:
+        try:
+            return await self.storage.list(key, holding=holding)
+        except PathNotFoundError:
+            return ()
 
     async def _find(self, marker: str, after: str, limit: int, grants: Grants = EVERYTHING) -> list[str]:
         """Up to `limit` names of directories that hold an entry `marker`, depth first, each in byte order.

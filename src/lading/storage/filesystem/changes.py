@@ -96,6 +96,8 @@ def move(source: str, target: str) -> None:
             make_directories(folder)
     settle([folder])
     sync_directories([folder])
+    with contextlib.suppress(OSError):  # something else lies there, or already anew
+        os.rmdir(os.path.dirname(source))
 
 
 def delete(path: str) -> None:

@@ -1,0 +1,75 @@
+"""What was collected as garbage and is asked for again comes back: here, and nowhere else (decision 0010)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+from lading.registry.ports import Objects, PathNotFoundError, Reader, Stat, Storage
+from lading.storage.wrappers.passing import PassingStorage
+
+T = TypeVar("T")
+
+ATTEMPTS = 3
+"""It may be collected again as soon as it is back, by somebody who has not seen what it is needed for."""
+
+
+class Quarantine(Protocol):
+    """See `lading.registry.quarantine.Quarantine`."""
+
+    async def rescue(self, key: str) -> bool: ...
+
+    async def forget(self, key: str) -> bool: ...
+
+
+class RescuingStorage(PassingStorage):
+    """`is_content` tells the keys of what is collected, `settle` is how long a look at something counts."""
+
+    def __init__(
+        self, inner: Storage, quarantine: Quarantine, is_content: Callable[[str], bool], settle: float
+    ) -> None:
+        super().__init__(inner)
+        self._quarantine = quarantine
+        self._is_content = is_content
+        self._settle = settle
+
+    async def stat(self, key: str) -> Stat:
+        return await self._rescuing([key], lambda: self.inner.stat(key))
+
+    async def get(self, key: str) -> bytes:
+        return await self._rescuing([key], lambda: self.inner.get(key))
+
+    async def open(self, key: str, offset: int = 0) -> Reader:
+        return await self._rescuing([key], lambda: self.inner.open(key, offset))
+
+    def put_all(self, *stages: Objects, upon: Sequence[str] = ()) -> Coroutine[Any, Any, None]:
+        if not upon:
+            return self.inner.put_all(*stages)
+        return self._put_upon(stages, upon)
+
+    async def _put_upon(self, stages: Sequence[Objects], upon: Sequence[str]) -> None:
+        begun = time.monotonic()
+        await self._rescuing(upon, lambda: self.inner.put_all(*stages, upon=upon))
+        if time.monotonic() - begun > self._settle:
+            for key in upon:
+                await self.stat(key)
+
+    async def delete(self, key: str) -> None:
+        """With what was collected of it: what somebody deletes does not come back."""
+        try:
+            await self.inner.delete(key)
+        except PathNotFoundError:
+            if not await self._quarantine.forget(key):
+                raise
+        else:
+            await self._quarantine.forget(key)
+
+    async def _rescuing(self, keys: Sequence[str], work: Callable[[], Awaitable[T]]) -> T:
+        for _ in range(ATTEMPTS):
+            try:
+                return await work()
+            except PathNotFoundError:
+                if not any([self._is_content(key) and await self._quarantine.rescue(key) for key in keys]):
+                    raise
+        return await work()
