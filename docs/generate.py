@@ -55,7 +55,7 @@ INTRODUCTIONS = {
     "middleware": ("middleware", "`<name>` is `registry`, `repository` or `storage`."),
     "http": ("http", "[Operations](operations.md) says more about TLS, proxies and stopping."),
     "notifications": ("notifications", ""),
-    "redis": ("redis", ""),
+    "redis": ("redis", "[The page about redis](redis.md) says what it is used for."),
     "health": ("health", "A threshold counts failures in a row."),
     "catalog": ("catalog and tags", ""),
     "proxy": (
@@ -135,7 +135,6 @@ PROBES: dict[str, list[Any]] = {
 
 SWITCHES = {
     "notifications.": "notifications.endpoints[].url",
-    "redis.": "redis.addrs",
 }
 """Keys below the first have an effect only with the second."""
 

@@ -12,8 +12,9 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from lading import oversight
 from lading.api.app import Application
@@ -33,7 +34,7 @@ from lading.operations.housekeeping import Chore, Purging
 from lading.oversight import Oversight
 from lading.registry.collecting import Collecting, Collector
 from lading.registry.garbage import never
-from lading.registry.ports import Storage
+from lading.registry.ports import Descriptors, Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
 from lading.server import builtin
@@ -42,6 +43,9 @@ from lading.server.listener import DRAIN_SECONDS, Acme, Listener, Role, Tls
 from lading.server.listening import Application as Serving
 from lading.server.proxies import Proxies
 from lading.server.reloading import Reload
+
+if TYPE_CHECKING:
+    from lading.redis import RedisDescriptors
 
 _HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
@@ -79,6 +83,10 @@ def processes(
         from lading.compose import auth  # noqa: PLC0415  only where somebody is asked who they are
 
         auth.prepare(configuration)
+    if cached(configuration):
+        from lading.compose import descriptors  # noqa: PLC0415  needs the extra
+
+        descriptors.prepare()
     overseen = oversight.prepare(configuration, debug, workers)
     traces = oversight.traces()
     at_end: list[Callable[[], None]] = []
@@ -181,11 +189,14 @@ def application(
         at_end.append(tracing.close)
     watch = functools.partial(oversight.watched, counting=figures, tracing=tracing)
     made_storage = storage(configuration, watch, serving=True)
-    serving = service(configuration, made_storage, secret, figures)
+    known = _descriptors(configuration, made_storage, figures)
+    serving = service(configuration, made_storage, secret, figures, known)
     if pulling(configuration) and not made_storage.traits.shared:
-        _expire_here(configuration, made_storage)
+        from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+
+        _run_here(proxy.expiry(configuration, made_storage, known).run())
     if figures is not None:
-        oversight.follow(figures, serving.registry)
+        oversight.follow(figures, serving.registry, known)
     if guarded(configuration):
         from lading.compose import auth  # noqa: PLC0415  only where somebody is asked who they are
 
@@ -197,12 +208,22 @@ def application(
     return made if tracing is None else tracing.application(made)
 
 
-def _expire_here(configuration: Configuration, storage: Storage) -> None:
-    """In this process, whose storage no other one sees. To be called where its event loop runs, or is set."""
-    from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+def _descriptors(
+    configuration: Configuration, storage: Storage, figures: Figures | None
+) -> RedisDescriptors | None:
+    """To be called where the event loop runs, or is set: there it works."""
+    if not cached(configuration):
+        return None
+    from lading.compose import descriptors  # noqa: PLC0415  needs the extra
 
-    task = asyncio.get_event_loop().create_task(proxy.expiry(configuration, storage).run())
-    _here.add(task)
+    made = descriptors.descriptors(configuration, storage, figures)
+    _run_here(made.run())
+    return made
+
+
+def _run_here(chore: Coroutine[Any, Any, None]) -> None:
+    """Beside the requests of this process."""
+    _here.add(asyncio.get_event_loop().create_task(chore))
 
 
 _here: set[asyncio.Task[None]] = set()
@@ -222,6 +243,11 @@ def rotate_keys(configuration: Configuration) -> str:
 def pulling(configuration: Configuration) -> bool:
     """There are registries that it pulls through from."""
     return bool(configuration.proxy.remoteurl or configuration.upstreams)
+
+
+def cached(configuration: Configuration) -> bool:
+    """There is a cache of descriptors that is shared with others."""
+    return configuration.storage.cache.blobdescriptor == "redis"
 
 
 def guarded(configuration: Configuration) -> bool:
@@ -248,7 +274,8 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
         if pulling(configuration) and watched.traits.shared:
             from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
-            chores.append(proxy.expiry(configuration, watched).run)
+            known = _descriptors(configuration, watched, figures)
+            chores.append(proxy.expiry(configuration, watched, known).run)
         if overseen is not None:
             chores += oversight.chores(configuration, overseen, watched, figures)
         await housekeeping.keep_house(chores)
@@ -265,11 +292,15 @@ def have_issued(acme: Acme) -> int:
 
 
 def service(
-    configuration: Configuration, storage: Storage, secret: bytes, figures: Figures | None = None
+    configuration: Configuration,
+    storage: Storage,
+    secret: bytes,
+    figures: Figures | None = None,
+    descriptors: Descriptors | None = None,
 ) -> Service:
     http = configuration.http
     return Service(
-        registry=_registry(configuration, storage, figures),
+        registry=_registry(configuration, storage, figures, descriptors),
         states=StateTokens(secret),
         urls=Urls(configured_root(http.host), http.relativeurls),
         limits=Limits(catalog_max=configuration.catalog.maxentries, tags_max=configuration.tags.maxtags),
@@ -281,16 +312,24 @@ def service(
     )
 
 
-def _registry(configuration: Configuration, storage: Storage, figures: Figures | None) -> Registry:
+def _registry(
+    configuration: Configuration, storage: Storage, figures: Figures | None, descriptors: Descriptors | None
+) -> Registry:
     allowed = rules(configuration)
     concurrency = configuration.storage.tag.concurrencylimit or os.cpu_count() or 1
     if not pulling(configuration):
-        return Registry.over(storage, rules=allowed, tag_concurrency=concurrency)
+        return Registry.over(storage, rules=allowed, tag_concurrency=concurrency, descriptors=descriptors)
     from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
     sources, count = proxy.sources(configuration, figures), proxy.counter(figures)
     return Registry.pulling(
-        storage, sources, rules=allowed, tag_concurrency=concurrency, count=count, spool=proxy.FileSpool
+        storage,
+        sources,
+        rules=allowed,
+        tag_concurrency=concurrency,
+        count=count,
+        spool=proxy.FileSpool,
+        descriptors=descriptors,
     )
 
 

@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lading.api.routes import Endpoint
 from lading.config import variables
@@ -39,6 +39,7 @@ from lading.storage.wrappers.passing import PassingStorage
 
 if TYPE_CHECKING:
     from lading.operations.tracing import Tracing
+    from lading.redis import RedisDescriptors
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +111,21 @@ def figures(configuration: Configuration, oversight: Oversight | None) -> Figure
     return Figures(tuple(endpoint.value for endpoint in Endpoint))
 
 
-def follow(counting: Figures, registry: Registry) -> None:
+class Counted(Protocol):
+    """A cache that counts how often something was asked for, and was there."""
+
+    asked: int
+    hits: int
+
+
+def follow(counting: Figures, registry: Registry, descriptors: RedisDescriptors | None) -> None:
     """Count what the caches of the registry are asked for."""
-    counting.follow(catalogue.CACHE_REQUESTS, lambda: sum(cache.asked for cache in registry.caches))
-    counting.follow(catalogue.CACHE_HITS, lambda: sum(cache.hits for cache in registry.caches))
+    caches: list[Counted] = [*registry.caches]
+    if descriptors is not None:
+        caches.append(descriptors)
+        counting.follow(catalogue.CACHE_ERRORS, lambda: descriptors.errors)
+    counting.follow(catalogue.CACHE_REQUESTS, lambda: sum(cache.asked for cache in caches))
+    counting.follow(catalogue.CACHE_HITS, lambda: sum(cache.hits for cache in caches))
     storage = registry.blobs.storage
     while isinstance(storage, PassingStorage):
         for name, metric in catalogue.DISK_CACHE.items():

@@ -34,15 +34,24 @@ ALLOWED = {
     "lading.operations": ["lading.registry", "lading.oci", "lading.api.request"],
     "lading.client": ["lading.oci"],
     "lading.upstream": ["lading.registry.upstream", "lading.registry.ports", "lading.client", "lading.oci"],
+    "lading.redis": ["lading.registry.ports", "lading.oci"],
     "lading.testing": ["lading.registry.ports", "lading.registry.access", "lading.oci"],
 }
-ADAPTERS = ["lading.storage", "lading.server", "lading.operations", "lading.auth", "lading.upstream"]
+ADAPTERS = [
+    "lading.storage",
+    "lading.server",
+    "lading.operations",
+    "lading.auth",
+    "lading.upstream",
+    "lading.redis",
+]
 PARTS = {
     f"lading.compose.{part}"
     for part in (
         "accounts",
         "auth",
         "check",
+        "descriptors",
         "error",
         "extensions",
         "middleware",
@@ -171,6 +180,7 @@ def test_imports_are_at_the_top(module: Module) -> None:
         "lading.cli",
         "lading.commands.api",
         "lading.compose.check",
+        "lading.compose.descriptors",
         "lading.compose.storage",
         "lading.oversight",
     }:

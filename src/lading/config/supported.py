@@ -63,9 +63,7 @@ CHOICES = (
 )
 
 SETTINGS = (
-    Setting("storage.cache.blobdescriptor", lambda c: c.storage.cache.blobdescriptor == "redis", "redis is not spoken"),
     Setting("notifications.endpoints", lambda c: any(not e.disabled for e in c.notifications.endpoints), "no events are sent"),
-    Setting("redis.addrs", lambda c: c.redis.addrs, "redis is not spoken"),
 )
 # fmt: on
 

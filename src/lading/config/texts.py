@@ -120,7 +120,7 @@ TEXTS: dict[str, str] = {
     "notifications.endpoints[].ignoredmediatypes": "Older key for `ignore.mediatypes`; both count.",
     "notifications.endpoints[].ignore.mediatypes": "Events about these media types are not sent.",
     "notifications.endpoints[].ignore.actions": "Events of these actions are not sent.",
-    "redis.addrs": "`host:port` of the servers: one is a single server, several are a cluster.",
+    "redis.addrs": "`host:port` of the servers: one is a server, several are a cluster. Or the path of a socket.",
     "redis.mastername": "Name of the master: then `addrs` are sentinels.",
     "redis.clientname": "Name of the connections.",
     "redis.db": "Number of the database.",

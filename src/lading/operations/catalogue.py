@@ -77,6 +77,13 @@ CACHE_HITS = Metric(
 CACHE_ERRORS = Metric(
     "registry_storage_cache_errors", "counter", "The number of cache request errors", initial=((),)
 )
+CACHE_REDIS = Metric(
+    "registry_storage_cache_redis_seconds",
+    "histogram",
+    "latency of redis cache operations",
+    ("operation",),
+    _ACTION_SECONDS,
+)
 PROXY = {
     "Requests": Metric(
         "registry_proxy_requests",
@@ -171,7 +178,7 @@ COLLECTED = Metric("lading_garbage_collected_timestamp_seconds", "gauge", "When 
 
 METRICS: tuple[Metric, ...] = (
     *(IN_FLIGHT, REQUESTS, DURATIONS, REQUEST_SIZES, RESPONSE_SIZES, ACTIONS),
-    *(CACHE_REQUESTS, CACHE_HITS, CACHE_ERRORS, *PROXY.values(), *DISK_CACHE.values()),
+    *(CACHE_REQUESTS, CACHE_HITS, CACHE_ERRORS, CACHE_REDIS, *PROXY.values(), *DISK_CACHE.values()),
     *(UPSTREAM_ANSWERS, UPSTREAM_LIMIT, UPSTREAM_REMAINING, *GARBAGE.values(), COLLECTED),
     *(RECEIVED, SENT, UPLOADS, ACTION_ERRORS, WORKERS, RESTARTS, SILENT, FAILING, INFO),
     *(COLLECTIONS, CPU, RESIDENT, VIRTUAL, OPEN_FDS, MAX_FDS, STARTED),
