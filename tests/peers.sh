@@ -10,7 +10,7 @@
 set -euo pipefail
 
 peers="${LADING_PEERS:-$HOME/.cache/lading/peers}"
-debian_packages=(skopeo podman buildah umoci debootstrap logrotate pebble nginx apache2 htpasswd:apache2-utils jq containerd)
+debian_packages=(skopeo podman buildah umoci debootstrap logrotate pebble nginx apache2 htpasswd:apache2-utils jq containerd redis-server)
 debian_root=bookworm # what the container image is built on in its test
 go_tools=(
     "conformance github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111"

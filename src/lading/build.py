@@ -12,8 +12,9 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from lading import oversight
 from lading.api.app import Application
@@ -31,7 +32,9 @@ from lading.operations.accesslog import AccessLog
 from lading.operations.figures import Figures
 from lading.operations.housekeeping import Chore, Purging
 from lading.oversight import Oversight
-from lading.registry.ports import Storage
+from lading.registry.collecting import Collecting, Collector
+from lading.registry.garbage import never
+from lading.registry.ports import Descriptors, Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
 from lading.server import builtin
@@ -40,6 +43,9 @@ from lading.server.listener import DRAIN_SECONDS, Acme, Listener, Role, Tls
 from lading.server.listening import Application as Serving
 from lading.server.proxies import Proxies
 from lading.server.reloading import Reload
+
+if TYPE_CHECKING:
+    from lading.redis import RedisDescriptors
 
 _HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
@@ -77,6 +83,10 @@ def processes(
         from lading.compose import auth  # noqa: PLC0415  only where somebody is asked who they are
 
         auth.prepare(configuration)
+    if cached(configuration):
+        from lading.compose import descriptors  # noqa: PLC0415  needs the extra
+
+        descriptors.prepare()
     overseen = oversight.prepare(configuration, debug, workers)
     traces = oversight.traces()
     at_end: list[Callable[[], None]] = []
@@ -92,8 +102,13 @@ def processes(
         from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import
 
         notify.prepare(configuration)
-    housed = purges is not None or overseen is not None or configuration.notifications.active
-    if housed or (pulling(configuration) and shared.traits.shared):
+    collects = collecting(configuration)
+    if collects is not None and not shared.traits.shared:
+        key = "storage.maintenance.garbagecollection.enabled"
+        raise BuildError(f"{key}: only one process sees what {shared.name} holds")
+    reasons = (purges, overseen, collects)
+    busy = any(reason is not None for reason in reasons) or configuration.notifications.active
+    if busy or (pulling(configuration) and shared.traits.shared):
         work = functools.partial(keep_house, configuration, purges, overseen)
         serving["housekeeping"] = Role(work, None if overseen is None else overseen.debug)
     if where.tls is not None and where.tls.acme is not None and where.tls.acme.hosts:
@@ -177,12 +192,16 @@ def application(
     tracing = oversight.tracing(traces)
     if tracing is not None:
         at_end.append(tracing.close)
-    made_storage = storage(configuration, functools.partial(oversight.watched, counting=figures, tracing=tracing))
-    serving = service(configuration, made_storage, secret, figures)
+    watch = functools.partial(oversight.watched, counting=figures, tracing=tracing)
+    made_storage = storage(configuration, watch, serving=True)
+    known = _descriptors(configuration, made_storage, figures)
+    serving = service(configuration, made_storage, secret, figures, known)
     if pulling(configuration) and not made_storage.traits.shared:
-        _expire_here(configuration, made_storage)
+        from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+
+        _run_here(proxy.expiry(configuration, made_storage, known).run())
     if figures is not None:
-        oversight.follow(figures, serving.registry)
+        oversight.follow(figures, serving.registry, known)
     if guarded(configuration):
         from lading.compose import auth  # noqa: PLC0415  only where somebody is asked who they are
 
@@ -200,12 +219,22 @@ def application(
     return made if tracing is None else tracing.application(made)
 
 
-def _expire_here(configuration: Configuration, storage: Storage) -> None:
-    """In this process, whose storage no other one sees. To be called where its event loop runs, or is set."""
-    from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+def _descriptors(
+    configuration: Configuration, storage: Storage, figures: Figures | None
+) -> RedisDescriptors | None:
+    """To be called where the event loop runs, or is set: there it works."""
+    if not cached(configuration):
+        return None
+    from lading.compose import descriptors  # noqa: PLC0415  needs the extra
 
-    task = asyncio.get_event_loop().create_task(proxy.expiry(configuration, storage).run())
-    _here.add(task)
+    made = descriptors.descriptors(configuration, storage, figures)
+    _run_here(made.run())
+    return made
+
+
+def _run_here(chore: Coroutine[Any, Any, None]) -> None:
+    """Beside the requests of this process."""
+    _here.add(asyncio.get_event_loop().create_task(chore))
 
 
 _here: set[asyncio.Task[None]] = set()
@@ -227,6 +256,11 @@ def pulling(configuration: Configuration) -> bool:
     return bool(configuration.proxy.remoteurl or configuration.upstreams)
 
 
+def cached(configuration: Configuration) -> bool:
+    """There is a cache of descriptors that is shared with others."""
+    return configuration.storage.cache.blobdescriptor == "redis"
+
+
 def guarded(configuration: Configuration) -> bool:
     """Somebody is asked who they are, or may sign in here for elsewhere."""
     return configuration.auth.type.lower() not in {"", "none"} or bool(configuration.tokenservice.issuer)
@@ -245,10 +279,14 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
         chores: list[Chore] = []
         if purges is not None:
             chores.append(functools.partial(housekeeping.purge_regularly, watched, purges))
+        collects = collecting(configuration)
+        if collects is not None:
+            chores.append(Collector(watched, collects, functools.partial(oversight.collected, figures)).run)
         if pulling(configuration) and watched.traits.shared:
             from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
-            chores.append(proxy.expiry(configuration, watched).run)
+            known = _descriptors(configuration, watched, figures)
+            chores.append(proxy.expiry(configuration, watched, known).run)
         if configuration.notifications.active:
             from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import
 
@@ -269,11 +307,15 @@ def have_issued(acme: Acme) -> int:
 
 
 def service(
-    configuration: Configuration, storage: Storage, secret: bytes, figures: Figures | None = None
+    configuration: Configuration,
+    storage: Storage,
+    secret: bytes,
+    figures: Figures | None = None,
+    descriptors: Descriptors | None = None,
 ) -> Service:
     http = configuration.http
     return Service(
-        registry=_registry(configuration, storage, figures),
+        registry=_registry(configuration, storage, figures, descriptors),
         states=StateTokens(secret),
         urls=Urls(configured_root(http.host), http.relativeurls),
         limits=Limits(catalog_max=configuration.catalog.maxentries, tags_max=configuration.tags.maxtags),
@@ -285,16 +327,24 @@ def service(
     )
 
 
-def _registry(configuration: Configuration, storage: Storage, figures: Figures | None) -> Registry:
+def _registry(
+    configuration: Configuration, storage: Storage, figures: Figures | None, descriptors: Descriptors | None
+) -> Registry:
     allowed = rules(configuration)
     concurrency = configuration.storage.tag.concurrencylimit or os.cpu_count() or 1
     if not pulling(configuration):
-        return Registry.over(storage, rules=allowed, tag_concurrency=concurrency)
+        return Registry.over(storage, rules=allowed, tag_concurrency=concurrency, descriptors=descriptors)
     from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
     sources, count = proxy.sources(configuration, figures), proxy.counter(figures)
     return Registry.pulling(
-        storage, sources, rules=allowed, tag_concurrency=concurrency, count=count, spool=proxy.FileSpool
+        storage,
+        sources,
+        rules=allowed,
+        tag_concurrency=concurrency,
+        count=count,
+        spool=proxy.FileSpool,
+        descriptors=descriptors,
     )
 
 
@@ -327,6 +377,31 @@ def rules(configuration: Configuration) -> Rules:
 def purging(configuration: Configuration) -> Purging | None:
     section = configuration.storage.maintenance.uploadpurging
     return Purging(section.age, section.interval, section.dryrun) if section.enabled else None
+
+
+def collecting(configuration: Configuration) -> Collecting | None:
+    """None where garbage stays, as it does while the registry is read-only. Raises `BuildError`."""
+    section = configuration.storage.maintenance.garbagecollection
+    if not section.enabled or configuration.storage.maintenance.readonly.enabled:
+        return None
+    return rules_of_collection(configuration)
+
+
+def rules_of_collection(configuration: Configuration) -> Collecting:
+    section = configuration.storage.maintenance.garbagecollection
+    whole: Callable[[str], bool] = never
+    if pulling(configuration):
+        from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+
+        whole = proxy.sources(configuration).has
+    return Collecting(
+        interval=section.interval,
+        quarantine=section.quarantine,
+        grace=section.grace,
+        rate=section.rate,
+        delete_untagged=section.deleteuntagged,
+        whole=whole,
+    )
 
 
 def proxies(configuration: Configuration) -> Proxies | None:

@@ -11,9 +11,10 @@ import functools
 import importlib
 import logging
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lading.api.routes import Endpoint
 from lading.config import variables
@@ -29,6 +30,7 @@ from lading.operations.figures import Figures
 from lading.operations.health import Check, Checks
 from lading.operations.housekeeping import Chore
 from lading.operations.watched import Stopwatch, WatchedStorage
+from lading.registry.collecting import Round
 from lading.registry.ports import Storage
 from lading.registry.registry import Registry
 from lading.server import builtin
@@ -37,6 +39,7 @@ from lading.storage.wrappers.passing import PassingStorage
 
 if TYPE_CHECKING:
     from lading.operations.tracing import Tracing
+    from lading.redis import RedisDescriptors
 
 log = logging.getLogger(__name__)
 
@@ -108,10 +111,21 @@ def figures(configuration: Configuration, oversight: Oversight | None) -> Figure
     return Figures(tuple(endpoint.value for endpoint in Endpoint))
 
 
-def follow(counting: Figures, registry: Registry) -> None:
+class Counted(Protocol):
+    """A cache that counts how often something was asked for, and was there."""
+
+    asked: int
+    hits: int
+
+
+def follow(counting: Figures, registry: Registry, descriptors: RedisDescriptors | None) -> None:
     """Count what the caches of the registry are asked for."""
-    counting.follow(catalogue.CACHE_REQUESTS, lambda: sum(cache.asked for cache in registry.caches))
-    counting.follow(catalogue.CACHE_HITS, lambda: sum(cache.hits for cache in registry.caches))
+    caches: list[Counted] = [*registry.caches]
+    if descriptors is not None:
+        caches.append(descriptors)
+        counting.follow(catalogue.CACHE_ERRORS, lambda: descriptors.errors)
+    counting.follow(catalogue.CACHE_REQUESTS, lambda: sum(cache.asked for cache in caches))
+    counting.follow(catalogue.CACHE_HITS, lambda: sum(cache.hits for cache in caches))
     storage = registry.blobs.storage
     while isinstance(storage, PassingStorage):
         for name, metric in catalogue.DISK_CACHE.items():
@@ -228,3 +242,11 @@ def _checks(configuration: Configuration, storage: Storage) -> list[Check]:
         dialling = health.tcp_probe(tcp.addr, *split_address(tcp.addr))
         found.append(Check(tcp.addr, dialling, tcp.interval, tcp.threshold, tcp.timeout))
     return found
+
+
+def collected(counting: Figures | None, done: Round) -> None:
+    """Note what a garbage collection has done."""
+    if counting is not None:
+        for what, metric in catalogue.GARBAGE.items():
+            counting.count(metric, (), getattr(done, what))
+        counting.set(catalogue.COLLECTED, (), int(time.time()))

@@ -107,10 +107,10 @@ class TestServe:
         )
 
     def test_the_line_for_what_this_version_has_not(self, write, capsys):
-        assert main(["serve", write(f"{GOOD}redis: {{addrs: [a]}}\n")]) == 1
+        assert main(["serve", write(f"{GOOD}notifications: {{endpoints: [{{name: a}}]}}\n")]) == 1
         assert capsys.readouterr().err == (
-            "configuration error: error parsing c.yml: c.yml:4:9: redis.addrs:"
-            " not supported by this version of Lading: redis is not spoken\n"
+            "configuration error: error parsing c.yml: c.yml:4:17: notifications.endpoints:"
+            " not supported by this version of Lading: no events are sent\n"
         )
 
 

@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ["cache", "dev", "example", "frostfs", "htpasswd"]
 
 REFUSED = {
-    "cache": ["storage.cache.blobdescriptor", "redis.addrs"],
+    "cache": [],
     "dev": [],
     "example": [],
     "frostfs": ["storage.frostfs.wallet.path"],
@@ -92,13 +92,3 @@ def test_each_line_names_what_is_missing_and_its_place(name):
         assert path == str(EXAMPLES / f"config-{name}.yml")
         assert int(line) > 1
         assert int(column) > 1 or int(line) > 1
-
-
-@pytest.mark.parametrize(
-    ("name", "key", "line"),
-    [
-        ("cache", "redis.addrs", "not supported by this version of Lading: redis is not spoken"),
-    ],
-)
-def test_the_line_for_what_is_not_built(name, key, line):
-    assert [found for found in checked(name).problems if f": {key}: {line}" in found]

@@ -21,7 +21,7 @@ auth: {silly: {realm: r, service: s}}
 middleware: {storage: [{name: redirect, options: {baseurl: https://example.com}}]}
 http: {addr: ':5000', draintimeout: 1500ms, headers: {X-A: [b]}, secret: '0123'}
 notifications: {endpoints: [{name: a, url: http://a, timeout: 333333333, headers: {Authorization: [x]}}]}
-redis: {addrs: [a:1], readtimeout: -1, disableindentity: true, tls: {clientcas: [/ca]}}
+redis: {readtimeout: -1, disableindentity: true, tls: {clientcas: [/ca]}}
 health: {file: [{file: /x, interval: 7s}]}
 proxy: {remoteurl: https://r, exec: {command: c, lifetime: 0}}
 validation: {disabled: true, manifests: {urls: {allow: [a]}}}

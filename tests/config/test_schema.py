@@ -18,6 +18,9 @@ storage.delete.enabled storage.redirect.disable storage.tag.concurrencylimit
 storage.maintenance.uploadpurging.enabled storage.maintenance.uploadpurging.age
 storage.maintenance.uploadpurging.interval storage.maintenance.uploadpurging.dryrun
 storage.maintenance.readonly.enabled
+storage.maintenance.garbagecollection.deleteuntagged storage.maintenance.garbagecollection.enabled
+storage.maintenance.garbagecollection.grace storage.maintenance.garbagecollection.interval
+storage.maintenance.garbagecollection.quarantine storage.maintenance.garbagecollection.rate
 access.rules[].repositories[] access.rules[].actions[] access.rules[].who[]
 access.groups.*[] access.readonly[] access.robots
 auth.*.*

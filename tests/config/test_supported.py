@@ -92,7 +92,11 @@ def test_what_is_honoured():
         ),
         ("http: {addr: ''}", "http.addr: is not set (host:port"),
         ("http: {net: unix}", "http.addr: is not set (the path of the unix socket)"),
-        ("redis: {addrs: [a:1]}", "redis.addrs: "),
+        ("notifications: {endpoints: [{name: a}]}", "notifications.endpoints[0].url: is not set"),
+        (
+            "notifications: {endpoints: [{name: a, url: 'http://a'}, {name: a, url: 'http://b'}]}",
+            'notifications.endpoints[1].name: "a" is another endpoint',
+        ),
         ("health: {file: [{interval: 5s}]}", "health.file: file is not set"),
         ("health: {http: [{interval: 5s}]}", "health.http: uri is not set"),
         ("health: {tcp: [{interval: 5s}]}", "health.tcp: addr is not set"),
@@ -105,24 +109,8 @@ def test_what_is_not(body, line):
 
 
 @pytest.mark.parametrize(
-    ("storage", "line"),
-    [
-        (
-            "inmemory: ~, cache: {blobdescriptor: redis}",
-            "storage.cache.blobdescriptor: not supported by this version of Lading: redis is not spoken",
-        ),
-    ],
-)
-def test_storage_that_is_not(storage, line):
-    [found] = refusals(loaded(f"storage: {{{storage}}}\nhttp: {{addr: ':1'}}"))
-    assert found.endswith(f": {line}")
-
-
-@pytest.mark.parametrize(
     ("body", "environ", "start"),
     [
-        ("redis:\n  addrs: [a:1]", {}, "config.yml:5:3: redis.addrs: not supported"),
-        ("", {"REGISTRY_REDIS_ADDRS": "[a:1]"}, "REGISTRY_REDIS_ADDRS: redis.addrs: not supported"),
         ("log: {formatter: xml}", {}, "config.yml:4:18: log.formatter: unsupported logging"),
         ("", {"REGISTRY_AUTH": "ldap"}, "REGISTRY_AUTH: auth: unable to configure"),
         ("", {"REGISTRY_HTTP_ADDR": ""}, "REGISTRY_HTTP_ADDR: http.addr: is not set"),

@@ -44,8 +44,9 @@ def test_what_is_known_of_features_is_of_keys_there_are() -> None:
         ("log.formatter", "as the original"),
         ("auth.token", "as the original"),
         ("access.rules[].who", "Lading's own"),
-        ("redis.addrs", "refused because redis is not spoken"),
-        ("redis.password", "refused because `redis.addrs` is"),
+        ("notifications.endpoints[].url", "refused because no events are sent"),
+        ("redis.addrs", "as the original"),
+        ("redis.poolsize", "no effect"),
         ("http.tls.clientcas", "as the original"),
     ],
 )

@@ -35,15 +35,25 @@ ALLOWED = {
     "lading.client": ["lading.oci"],
     "lading.upstream": ["lading.registry.upstream", "lading.registry.ports", "lading.client", "lading.oci"],
     "lading.notify": ["lading.registry.events", "lading.registry.ports", "lading.oci"],
+    "lading.redis": ["lading.registry.ports", "lading.oci"],
     "lading.testing": ["lading.registry.ports", "lading.registry.access", "lading.oci"],
 }
-ADAPTERS = [f"lading.{part}" for part in ("storage", "server", "operations", "auth", "upstream", "notify")]
+ADAPTERS = [
+    "lading.storage",
+    "lading.server",
+    "lading.operations",
+    "lading.auth",
+    "lading.upstream",
+    "lading.redis",
+    "lading.notify",
+]
 PARTS = {
     f"lading.compose.{part}"
     for part in (
         "accounts",
         "auth",
         "check",
+        "descriptors",
         "error",
         "extensions",
         "middleware",
@@ -63,6 +73,7 @@ COMPOSERS = PARTS | {
     "lading.commands.collect",
     "lading.commands.events",
     "lading.commands.migrate",
+    "lading.commands.quarantine",
     "lading.commands.templates",
     "lading.__main__",
 }
@@ -174,6 +185,7 @@ def test_imports_are_at_the_top(module: Module) -> None:
         "lading.commands.api",
         "lading.commands.events",
         "lading.compose.check",
+        "lading.compose.descriptors",
         "lading.compose.storage",
         "lading.oversight",
     }:

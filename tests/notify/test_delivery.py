@@ -169,6 +169,7 @@ def test_operators_see_what_is_sent_and_no_secret(start_lading):
         extra["http"] = {"debug": {"addr": "127.0.0.1:0", "prometheus": {"enabled": True}}}
         registry = start_lading(extra=extra)
         registry.client.push_blob("r", EMPTY.digest, EMPTY.data)
+        eventually(lambda: "debug server listening" in registry.log.read_text())
         [debug] = re.findall(r"debug server listening (127\.0\.0\.1:\d+)", registry.log.read_text())
         pages = Client(debug)
 

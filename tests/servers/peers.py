@@ -18,7 +18,7 @@ _PLAIN_HTTP = {"--plain-http", "--to-plain-http", "--from-plain-http", "--allow-
 
 _FROM_DEBIAN = {
     *("skopeo", "podman", "buildah", "umoci", "pebble", "pebble-challtestsrv"),
-    *("apache2", "containerd", "ctr", "dpkg-deb", "htpasswd", "jq", "nginx"),
+    *("apache2", "containerd", "ctr", "dpkg-deb", "htpasswd", "jq", "nginx", "redis-server"),
 }
 
 

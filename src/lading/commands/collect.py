@@ -6,17 +6,20 @@ import argparse
 import asyncio
 import json
 import sys
+from dataclasses import asdict, replace
 from typing import Any
 
 from lading import build
 from lading.compose.error import BuildError
 from lading.compose.storage import storage
 from lading.config.load import load
+from lading.config.models.configuration import Configuration
 from lading.config.scalars import parse_duration
 from lading.oci.digest import Digest, InvalidDigestError
 from lading.registry import collect
+from lading.registry.collecting import Collector
 from lading.registry.garbage import Plan, Wish
-from lading.registry.ports import StorageError
+from lading.registry.ports import Storage, StorageError
 
 PROGRESS_EVERY = 500
 """Lines that would have been printed between two looks at the progress."""
@@ -46,10 +49,18 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--explain", type=_digest, metavar="DIGEST", help="say why it stays or goes; removes nothing"
     )
+    parser.add_argument(
+        "--online",
+        action="store_true",
+        help="while the registry serves: put garbage into quarantine, delete what has been there for long",
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.online and (options.dry_run or options.older_than or options.explain):
+        print("--online takes the time from the configuration, and has no dry run or explanation", file=sys.stderr)
+        return 2
     loaded = load(options.config)
     build.configure_log(loaded.configuration)
     try:
@@ -57,6 +68,8 @@ def _run(options: argparse.Namespace) -> int:
     except BuildError as error:
         print(f"failed to construct {loaded.configuration.storage.driver} driver: {error}", file=sys.stderr)
         return 1
+    if options.online:
+        return _online(options, loaded.configuration, held)
     tell = _silent if options.json or options.explain else _Progress() if options.quiet else print
     wish = Wish(options.delete_untagged, options.older_than, options.explain)
 
@@ -80,6 +93,28 @@ def _run(options: argparse.Namespace) -> int:
     elif not options.quiet:
         verb = "would be freed" if options.dry_run else "freed"
         print(f"{made.bytes} bytes {verb}", file=sys.stderr)
+    return 0
+
+
+def _online(options: argparse.Namespace, configuration: Configuration, held: Storage) -> int:
+    if not held.traits.shared:
+        print(f"--online: only one process sees what {held.name} holds", file=sys.stderr)
+        return 2
+    collecting = build.rules_of_collection(configuration)
+    if options.delete_untagged:
+        collecting = replace(collecting, delete_untagged=True)
+    try:
+        done = asyncio.run(Collector(held, collecting).round())
+    except StorageError as error:
+        print(f"failed to garbage collect: {error}", file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps(asdict(done), indent=2))
+    elif not options.quiet:
+        print(
+            f"{done.put_away} things with {done.bytes} bytes put into quarantine, {done.restored} brought back, "
+            f"{done.discarded} batches deleted"
+        )
     return 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from lading import build
+from lading.compose import descriptors
 from lading.compose.error import BuildError
 from lading.compose.storage import mistakes, storage
 from lading.config.load import Loaded, read
@@ -73,6 +74,8 @@ def _found(loaded: Loaded, *, addressed: bool) -> Iterator[tuple[Path, str]]:
     if all(path[0] != "storage" for path, _ in loaded.wrong):
         yield from mistakes(configuration)
         yield from _trial(storage, configuration)
+    if build.cached(configuration) and all(path[0] != "redis" for path, _ in loaded.wrong):
+        yield from _trial(descriptors.options, configuration)
     if build.pulling(configuration):
         yield from _pulling(configuration)
     yield from _trial(_tls, configuration)

@@ -32,19 +32,10 @@ BESIDE_DATA = "lading/notifications"
 
 
 def endpoints(configuration: Configuration) -> list[Endpoint]:
-    """Those that are sent to. Raises `BuildError`."""
-    found: dict[str, Endpoint] = {}
-    for number, section in enumerate(configuration.notifications.endpoints):
-        if section.disabled:
-            continue
-        at = f"notifications.endpoints[{number}]"
-        if not section.url:
-            raise BuildError(f"{at}.url: is not set")
-        name = section.name or shown(section.url)
-        if name in found:
-            raise BuildError(f"{at}.name: {name} is another endpoint's, too")
-        found[name] = Endpoint(
-            name,
+    """Those that are sent to."""
+    return [
+        Endpoint(
+            section.name or shown(section.url),
             section.url,
             section.headers,
             section.timeout,
@@ -55,7 +46,9 @@ def endpoints(configuration: Configuration) -> list[Endpoint]:
             section.secret,
             section.format == "cloudevents",
         )
-    return list(found.values())
+        for section in configuration.notifications.endpoints
+        if not section.disabled
+    ]
 
 
 def place(configuration: Configuration) -> Path | None:

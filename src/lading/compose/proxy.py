@@ -14,7 +14,7 @@ from lading.config.models.proxy import Proxy, Upstream
 from lading.operations import catalogue
 from lading.operations.figures import Figures
 from lading.registry.expiry import Expiry
-from lading.registry.ports import Storage
+from lading.registry.ports import Descriptors, Storage
 from lading.registry.sources import Source, Sources
 from lading.registry.upstream import Counter, count_nothing
 from lading.upstream.remote import RemoteUpstream
@@ -65,10 +65,10 @@ def _sources(configuration: Configuration, figures: Figures | None) -> Iterator[
         )
 
 
-def expiry(configuration: Configuration, storage: Storage) -> Expiry:
+def expiry(configuration: Configuration, storage: Storage, descriptors: Descriptors | None = None) -> Expiry:
     """Raises `BuildError`."""
     schedule = bool(configuration.proxy.remoteurl) and configuration.proxy.ttl > 0
-    return Expiry(storage, sources(configuration), schedule=schedule)
+    return Expiry(storage, sources(configuration), schedule=schedule, descriptors=descriptors)
 
 
 def counter(figures: Figures | None) -> Counter:

@@ -23,5 +23,12 @@ BETTER = {
 }
 """What differs from the original, to the good."""
 
-NO_EFFECT = frozenset({"storage.cache.blobdescriptorsize"})
+NO_EFFECT = frozenset(
+    {
+        "storage.cache.blobdescriptorsize",
+        *(f"redis.{key}" for key in ("contexttimeoutenabled", "poolfifo", "poolsize", "pooltimeout")),
+        *(f"redis.{key}" for key in ("minidleconns", "maxidleconns", "maxactiveconns", "unstableresp3")),
+        *(f"redis.{key}" for key in ("readonly", "routebylatency", "routerandomly")),
+    }
+)
 """Accepted, and there is nothing to honour."""

@@ -63,10 +63,14 @@ def _http(configuration: Configuration) -> list[Remark]:
 
 
 def _redis(configuration: Configuration) -> list[Remark]:
+    found: list[Remark] = []
     tls = configuration.redis.tls
     if bool(tls.certificate) != bool(tls.key):
-        return [(("redis", "tls"), "certificate and key are needed both: continuing without client certificate")]
-    return []
+        what = "certificate and key are needed both: continuing without client certificate"
+        found.append((("redis", "tls"), what))
+    if configuration.redis.addrs and configuration.storage.cache.blobdescriptor != "redis":
+        found.append((("redis", "addrs"), "has no effect without storage.cache.blobdescriptor: redis"))
+    return found
 
 
 def _proxy(configuration: Configuration) -> list[Remark]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import aiohttp
+from yarl import URL
 
 from lading.notify import envelope
 from lading.notify.envelope import Document
@@ -81,8 +82,11 @@ class Delivery:
         self._journal = journal
         self._endpoint = endpoint
         self._count = count
-        self._agent = agent
         self._thread = ThreadPoolExecutor(1, "delivery")
+        self._url = URL(endpoint.url)
+        kind = envelope.CLOUDEVENTS_MEDIA_TYPE if endpoint.cloudevents else envelope.MEDIA_TYPE
+        given = [(name, value) for name, values in endpoint.headers.items() for value in values]
+        self._headers = [("User-Agent", agent), ("Content-Type", kind), *given]
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -147,14 +151,12 @@ class Delivery:
     async def _post(self, session: aiohttp.ClientSession, body: bytes) -> tuple[int, str]:
         """The status and its line, or 0 and the kind of the error: its text may show secrets of the URL."""
         endpoint = self._endpoint
-        kind = envelope.CLOUDEVENTS_MEDIA_TYPE if endpoint.cloudevents else envelope.MEDIA_TYPE
-        headers = [("User-Agent", self._agent), ("Content-Type", kind)]
-        headers += [(name, value) for name, values in endpoint.headers.items() for value in values]
+        headers = self._headers
         if endpoint.secret:
             mark = hmac.new(endpoint.secret.encode(), body, hashlib.sha256).hexdigest()
-            headers.append((SIGNATURE, f"sha256={mark}"))
+            headers = [*headers, (SIGNATURE, f"sha256={mark}")]
         try:
-            async with session.post(endpoint.url, data=body, headers=headers) as answer:
+            async with session.post(self._url, data=body, headers=headers) as answer:
                 line = f"{answer.status} {answer.reason or ''}".rstrip()
         except (aiohttp.ClientError, OSError, ValueError) as error:
             self._count.happened("Errors", endpoint.name)

@@ -77,6 +77,13 @@ CACHE_HITS = Metric(
 CACHE_ERRORS = Metric(
     "registry_storage_cache_errors", "counter", "The number of cache request errors", initial=((),)
 )
+CACHE_REDIS = Metric(
+    "registry_storage_cache_redis_seconds",
+    "histogram",
+    "latency of redis cache operations",
+    ("operation",),
+    _ACTION_SECONDS,
+)
 PROXY = {
     "Requests": Metric(
         "registry_proxy_requests",
@@ -174,10 +181,21 @@ STARTED = Metric(
     "process_start_time_seconds", "gauge", "Start time of the first process since unix epoch in seconds."
 )
 
+GARBAGE = {
+    "put_away": Metric(
+        "lading_garbage_put_away", "counter", "Things put into quarantine as garbage", initial=((),)
+    ),
+    "bytes": Metric("lading_garbage_put_away_bytes", "counter", "Bytes of the blobs among them", initial=((),)),
+    "restored": Metric(
+        "lading_garbage_restored", "counter", "Things that a collection brought back", initial=((),)
+    ),
+}
+COLLECTED = Metric("lading_garbage_collected_timestamp_seconds", "gauge", "When a collection last ended well")
+
 METRICS: tuple[Metric, ...] = (
     *(IN_FLIGHT, REQUESTS, DURATIONS, REQUEST_SIZES, RESPONSE_SIZES, ACTIONS),
-    *(CACHE_REQUESTS, CACHE_HITS, CACHE_ERRORS, *PROXY.values(), *DISK_CACHE.values()),
-    *(UPSTREAM_ANSWERS, UPSTREAM_LIMIT, UPSTREAM_REMAINING),
+    *(CACHE_REQUESTS, CACHE_HITS, CACHE_ERRORS, CACHE_REDIS, *PROXY.values(), *DISK_CACHE.values()),
+    *(UPSTREAM_ANSWERS, UPSTREAM_LIMIT, UPSTREAM_REMAINING, *GARBAGE.values(), COLLECTED),
     *(RECEIVED, SENT, UPLOADS, ACTION_ERRORS, WORKERS, RESTARTS, SILENT, FAILING, INFO),
     *(EVENTS, EVENT_STATUSES, EVENTS_PENDING, EVENTS_DROPPED),
     *(COLLECTIONS, CPU, RESIDENT, VIRTUAL, OPEN_FDS, MAX_FDS, STARTED),

@@ -39,7 +39,8 @@ _NOT_FOUND = Page("404 page not found\n", status=404)
 class DebugPages:
     """`health` tells what each check complains of, "" for nothing. `configuration` is shown: without its secrets.
 
-    `metrics` is the path of the metrics, empty for none; `endpoints` of notifications are as the original shows them.
+    `metrics` is the path of the metrics, empty for none; `endpoints` are those of notifications, as the
+    original shows them.
     """
 
     collector: Collector

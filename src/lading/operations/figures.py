@@ -71,7 +71,7 @@ class Figures:
         self._handlers = {handler: _Handler() for handler in handlers}
         self._answers: dict[tuple[str, str, int], _Answers] = {}
         self._durations: dict[Labels, Histogram] = {}
-        self._actions: dict[Labels, Histogram] = {}
+        self._observed: dict[tuple[str, Labels], Histogram] = {}
         self._counts: dict[tuple[str, Labels], int] = {}
         self._followed: list[tuple[Metric, Callable[[], int]]] = []
 
@@ -109,13 +109,17 @@ class Figures:
         """A counter without labels that is kept elsewhere."""
         self._followed.append((metric, count))
 
+    def observe(self, metric: Metric, labels: Labels, value: float) -> None:
+        """Of a histogram."""
+        histogram = self._observed.get((metric.name, labels))
+        if histogram is None:
+            histogram = self._observed[metric.name, labels] = Histogram(metric)
+        histogram.observe(value)
+
     def acted(self, action: str, driver: str, seconds: float, failure: BaseException | None) -> None:
         """A storage action took so long."""
         labels = (action, driver)
-        actions = self._actions.get(labels)
-        if actions is None:
-            actions = self._actions[labels] = Histogram(catalogue.ACTIONS)
-        actions.observe(seconds)
+        self.observe(catalogue.ACTIONS, labels, seconds)
         if isinstance(failure, Exception) and not isinstance(failure, PathNotFoundError):
             self.count(catalogue.ACTION_ERRORS, labels)
 
@@ -136,7 +140,7 @@ class Figures:
             if event:
                 series[catalogue.UPLOADS.name, (event,)] = [answers.count]
         _put(series, catalogue.DURATIONS, self._durations)
-        _put(series, catalogue.ACTIONS, self._actions)
+        series |= {key: histogram.values() for key, histogram in list(self._observed.items())}
         for generation, statistics in enumerate(gc.get_stats()):
             series[catalogue.COLLECTIONS.name, (str(generation),)] = [statistics["collections"]]
         return series

@@ -8,7 +8,7 @@ from lading.oci import errors
 from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName
 from lading.registry import layout, links
-from lading.registry.ports import Objects, PathNotFoundError, Reader, Storage
+from lading.registry.ports import Descriptors, Objects, PathNotFoundError, Reader, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,20 +17,21 @@ class Blobs:
 
     storage: Storage
     known: links.Known = field(default_factory=links.Known)
+    descriptors: Descriptors | None = None
 
     async def size(self, name: RepositoryName, digest: Digest) -> int:
         """In bytes. Raises BLOB_UNKNOWN, also where the link is there and the data is not."""
-        try:
-            return (await self.storage.stat(await self._data(name, digest))).size
-        except PathNotFoundError as error:
-            raise errors.BLOB_UNKNOWN(detail=digest) from error
+        return (await self._find(name, digest))[1]
 
     async def open(self, name: RepositoryName, digest: Digest) -> Reader:
         """The caller closes the reader. Raises BLOB_UNKNOWN."""
+        linked = await self._linked(name, digest)
         try:
-            return await self.storage.open(await self._data(name, digest))
+            reader = await self.storage.open(layout.blob_data(linked))
         except PathNotFoundError as error:
             raise errors.BLOB_UNKNOWN(detail=digest) from error
+        self._seen(name, digest, linked, reader.size)
+        return reader
 
     @property
     def redirects(self) -> bool:
@@ -40,9 +41,8 @@ class Blobs:
         """Where the client, of that address, can fetch the blob itself, if anywhere. Raises BLOB_UNKNOWN."""
         if not self.redirects:
             return None
-        data = await self._data(name, digest)
-        await self.size(name, digest)
-        return await self.storage.redirect(data, method, client)
+        linked, _ = await self._find(name, digest)
+        return await self.storage.redirect(layout.blob_data(linked), method, client)
 
     def link_of(self, name: RepositoryName, digest: Digest) -> Objects:
         """What makes content visible in the repository, once it is stored."""
@@ -74,12 +74,35 @@ class Blobs:
 
         Raises BLOB_UNKNOWN.
         """
-        if not await links.delete(self.storage, layout.layer_link(name, digest)):
-            raise errors.BLOB_UNKNOWN()
+        await self.forget(name, digest)
+        try:
+            if not await links.delete(self.storage, layout.layer_link(name, digest)):
+                raise errors.BLOB_UNKNOWN()
+        finally:
+            await self.forget(name, digest)
 
-    async def _data(self, name: RepositoryName, digest: Digest) -> str:
+    async def forget(self, name: RepositoryName, digest: Digest) -> None:
+        """No other registry is to believe that the blob, or manifest, is there: see `Descriptors.gone`."""
+        if self.descriptors is not None:
+            await self.descriptors.gone(name, digest)
+
+    async def _find(self, name: RepositoryName, digest: Digest) -> tuple[Digest, int]:
+        """The digest it lies under, and its size."""
+        linked = await self._linked(name, digest)
+        try:
+            size = (await self.storage.stat(layout.blob_data(linked))).size
+        except PathNotFoundError as error:
+            raise errors.BLOB_UNKNOWN(detail=digest) from error
+        self._seen(name, digest, linked, size)
+        return linked, size
+
+    def _seen(self, name: RepositoryName, digest: Digest, linked: Digest, size: int) -> None:
+        if self.descriptors is not None and linked == digest:
+            self.descriptors.seen(name, digest, size)
+
+    async def _linked(self, name: RepositoryName, digest: Digest) -> Digest:
         # The link may name another digest: the original stores sha512 content under its sha256 digest.
         linked = await links.follow(self.storage, layout.layer_link(name, digest), digest, self.known)
         if linked is None:
             raise errors.BLOB_UNKNOWN(detail=digest)
-        return layout.blob_data(linked)
+        return linked

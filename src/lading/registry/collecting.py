@@ -25,7 +25,7 @@ FIRST_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Collecting:
     """Times are in seconds. `rate` is how many things are put away in one.
 
     What is younger than `grace` is not garbage; what was put away `quarantine` ago is deleted. `whole` tells the
@@ -59,7 +59,7 @@ class Collector:
     """Any number may work at once: they only do the same twice. The storage must not be one that rescues."""
 
     storage: Storage
-    rules: Rules
+    rules: Collecting
     note: Callable[[Round], None] = lambda _: None
     """Is told of each round that has ended well."""
     clock: Callable[[], float] = time.time

@@ -25,7 +25,8 @@ from lading.oci.digest import HEX_DIGITS, Digest
 from lading.oci.errors import RegistryError
 from lading.oci.names import RepositoryName, is_tag
 from lading.registry import layout, links
-from lading.registry.ports import PathNotFoundError, Storage, StorageError, found
+from lading.registry.blobs import Blobs
+from lading.registry.ports import Descriptors, PathNotFoundError, Storage, StorageError, found
 from lading.registry.quarantine import EXPIRED, Batch, Quarantine
 from lading.registry.repositories import Repositories
 from lading.registry.sources import Source, Sources
@@ -76,8 +77,10 @@ class Expiry:
         schedule: bool,
         clock: Callable[[], float] = time.time,
         settle: Callable[[], Awaitable[None]] | None = None,
+        descriptors: Descriptors | None = None,
     ) -> None:
         self._storage = storage
+        self._blobs = Blobs(storage, descriptors=descriptors)
         self._sources = sources
         self._schedule = schedule
         self._clock = clock
@@ -188,6 +191,7 @@ class Expiry:
     async def _remove_manifest(self, repository: _Repository, held: _Held) -> None:
         name = repository.name
         log.info("cached manifest %s of %s expires", held.digest, name)
+        await self._blobs.forget(name, Digest(held.digest))
         async with self._storage.hold(layout.manifests(name), shared=False):
             for tag in await self._names(layout.tags(name)):
                 link = f"{layout.tags(name)}/{tag}/{layout.CURRENT_LINK}"
@@ -195,12 +199,14 @@ class Expiry:
                     await links.delete(self._storage, link)
                     await links.delete(self._storage, f"{layout.tags(name)}/{tag}")
             await links.delete(self._storage, layout.manifest_link(name, held.digest))
+        await self._blobs.forget(name, Digest(held.digest))
         await links.delete(self._storage, layout.pulled(name, held.digest))
         del repository.manifests[held.digest]
 
     async def _remove_blob(self, repository: _Repository, held: _Held) -> None:
         log.info("cached blob %s of %s expires", held.digest, repository.name)
-        await links.delete(self._storage, layout.layer_link(repository.name, held.digest))
+        with contextlib.suppress(RegistryError):  # somebody else was faster
+            await self._blobs.delete(repository.name, Digest(held.digest))
         del repository.blobs[held.digest]
 
     async def _forget(self, digests: set[str]) -> None:

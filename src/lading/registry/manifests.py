@@ -122,6 +122,7 @@ class Manifests:
         link = layout.manifest_link(name, digest)
         if await links.read(self.storage, link) is None:
             raise errors.MANIFEST_UNKNOWN()
+        await self.blobs.forget(name, digest)
         async with self.storage.hold(layout.manifests(name), shared=False):
             # Tags first: at no moment does a tag lead to what is gone.
             tags = await self.tags.of(name, digest)
@@ -129,8 +130,10 @@ class Manifests:
                 with contextlib.suppress(RegistryError):  # deleted by somebody who does not hold the directory
                     await self.tags.delete(name, tag)
             await self._forget_subject(name, digest)
-            if not await links.delete(self.storage, link):
-                raise errors.MANIFEST_UNKNOWN()
+            deleted = await links.delete(self.storage, link)
+        await self.blobs.forget(name, digest)
+        if not deleted:
+            raise errors.MANIFEST_UNKNOWN()
         return tags
 
     async def delete_tag(self, name: RepositoryName, tag: Tag) -> None:

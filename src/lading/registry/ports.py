@@ -12,6 +12,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
+from lading.oci.digest import Digest
+from lading.oci.names import RepositoryName
+
 T = TypeVar("T")
 
 Steps = Generator[Sequence[str], Sequence[Sequence[str]], T]
@@ -256,6 +259,21 @@ class Storage(Protocol):
         """A URL where a client may GET or HEAD the object itself for a while, or None: serve it yourself.
 
         `client` is the address that asks, empty where it is not known.
+        """
+        ...
+
+
+class Descriptors(Protocol):
+    """What other registries believe of blobs, in a cache that they share with this one. Nothing here fails."""
+
+    def seen(self, name: RepositoryName, digest: Digest, size: int) -> None:
+        """The storage has just shown that the repository has the blob, of so many bytes. Nobody waits."""
+        ...
+
+    async def gone(self, name: RepositoryName, digest: Digest) -> None:
+        """The repository is not to be believed to have the blob.
+
+        To be called before it is removed, for what a crash may leave, and after, for what was told meanwhile.
         """
         ...
 

@@ -142,8 +142,9 @@ class Quarantine:
             for entry in await self._names(f"{batch.key}/{part}"):
                 for inner in await self._names(f"{batch.key}/{part}/{entry}"):
                     for key in await self.storage.explore(_ends(f"{batch.key}/{part}/{entry}/{inner}")):
-                        held = await found(self.storage, key)
-                        if held is not None and not held.is_directory:
+                        # Where there are directories, one may be left of what was brought back.
+                        held = None if self.storage.traits.flat else await found(self.storage, key)
+                        if self.storage.traits.flat or (held is not None and not held.is_directory):
                             yield layout.ROOT + key.removeprefix(batch.key)
 
     async def discard(self, batch: Batch) -> None:

@@ -10,7 +10,7 @@ from lading.registry.blobs import Blobs
 from lading.registry.cache import Cache
 from lading.registry.fills import Fills
 from lading.registry.manifests import Manifests
-from lading.registry.ports import Storage
+from lading.registry.ports import Descriptors, Storage
 from lading.registry.pullthrough import (
     PulledBlobs,
     PulledManifests,
@@ -45,8 +45,15 @@ class Registry:
         return self.blobs.known, self.manifests.known, self.manifests.cache
 
     @classmethod
-    def over(cls, storage: Storage, *, rules: Rules | None = None, tag_concurrency: int = 8) -> Registry:
-        blobs = Blobs(storage)
+    def over(
+        cls,
+        storage: Storage,
+        *,
+        rules: Rules | None = None,
+        tag_concurrency: int = 8,
+        descriptors: Descriptors | None = None,
+    ) -> Registry:
+        blobs = Blobs(storage, descriptors=descriptors)
         tags = Tags(storage, tag_concurrency)
         referrers = Referrers(storage)
         return cls(
@@ -68,6 +75,7 @@ class Registry:
         tag_concurrency: int = 8,
         count: Counter = count_nothing,
         spool: Callable[[], Spool] | None = None,
+        descriptors: Descriptors | None = None,
     ) -> Registry:
         """As `over`, with the repositories of upstreams.
 
@@ -75,7 +83,7 @@ class Registry:
         """
         fills = Fills(storage, Blobs(storage), count, None if storage.traits.grows else spool)
         pulling = PullThrough(storage, sources, fills, count)
-        blobs = PulledBlobs(storage, pulling=pulling)
+        blobs = PulledBlobs(storage, descriptors=descriptors, pulling=pulling)
         tags = PulledTags(storage, tag_concurrency, pulling=pulling)
         manifests = PulledManifests(storage, blobs, tags, Referrers(storage), rules or Rules(), pulling=pulling)
         return cls(

@@ -75,6 +75,10 @@ class Sources:
             return source if source.has(name) else None
         return None
 
+    def has(self, name: str) -> bool:
+        """Whether it is pulled through."""
+        return self.of(name) is not None
+
     def name_here(self, name: str, namespace: str, host: str, own: Callable[[str], bool]) -> str:
         """The repository that a client means.
 

@@ -164,6 +164,8 @@ class Uploads:
                 # Linked when the data is durable: a crash in between leaves only what garbage collection finds.
                 session = layout.upload(upload.name, upload.id)
                 await writer.commit(target, self.blobs.link_of(upload.name, digest), session)
+            if self.blobs.descriptors is not None:
+                self.blobs.descriptors.seen(upload.name, digest, writer.size)
 
     async def cancel(self, upload: Upload) -> None:
         await self._discard(upload)

@@ -110,7 +110,7 @@ class Endpoint(Section):
 
     name: Text = ""
     disabled: Flag = False
-    url: Text = ""
+    url: Annotated[Text, Then(check_uri)] = ""
     headers: Annotated[Lists[Text], HIDDEN] = option(factory=dict)
     timeout: Annotated[Duration, Then(positive_or(1.0))] = 1.0
     threshold: Annotated[Integer, Then(positive_or(10))] = 10

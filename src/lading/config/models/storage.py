@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from lading.config.models.section import HIDDEN, Problem, Reads, Section, Then, option
-from lading.config.models.values import Integer, Text, Untyped, shown, value_of
+from lading.config.models.values import Duration, Flag, Integer, Text, Untyped, positive_or, shown, value_of
 from lading.config.scalars import parse_duration, parse_integer
 from lading.config.yaml import Scalar
 
@@ -15,6 +15,7 @@ DEFAULT_THREADS = 100
 MINIMUM_THREADS = 25
 
 HOUR = 3600.0
+MINIMUM_QUARANTINE = 300.0
 PURGE_PROBLEM = "Unable to parse upload purge configuration: "
 
 
@@ -131,8 +132,30 @@ class ReadOnly(Section):
     enabled: Annotated[bool, _flag_or("readonly's enabled config key must have a boolean value")] = False
 
 
+def _check_rate(value: int) -> int:
+    if value < 1:
+        raise ValueError("must be 1 or more")
+    return value
+
+
+class GarbageCollection(Section):
+    """While the registry serves. Times are in seconds; `rate` is how many things are put away in one."""
+
+    enabled: Flag = False
+    interval: Annotated[Duration, Then(positive_or(24 * HOUR))] = 24 * HOUR
+    quarantine: Annotated[Duration, Then(positive_or(168 * HOUR))] = 168 * HOUR
+    grace: Annotated[Duration, Then(positive_or(24 * HOUR))] = 24 * HOUR
+    rate: Annotated[Integer, Then(_check_rate)] = 100
+    deleteuntagged: Flag = False
+
+    def complaints(self) -> Iterator[Problem]:
+        if self.quarantine < MINIMUM_QUARANTINE:
+            yield ("quarantine",), f"must be {MINIMUM_QUARANTINE:.0f}s or more: requests under way need that long"
+
+
 class Maintenance(Section):
     uploadpurging: UploadPurging = option(factory=UploadPurging)
+    garbagecollection: GarbageCollection = option(factory=GarbageCollection)
     readonly: ReadOnly = option(factory=ReadOnly)
 
 

@@ -1,0 +1,201 @@
+"""Collecting garbage while the registry serves (decision 0010): what is needed stays, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.registry.test_collect import digests, store
+from tests.registry.turns import DAY, HOUR, Clock, alone
+from tests.servers import content
+from tests.servers.content import Package
+from tests.wire.compositions import dump
+from tests.wire.storages import Watched
+
+from lading.oci.digest import Digest
+from lading.oci.errors import RegistryError
+from lading.oci.names import RepositoryName, Tag
+from lading.registry import layout
+from lading.registry.collecting import Collecting, Collector, Round
+from lading.registry.ports import Storage, StorageError
+from lading.registry.quarantine import COLLECTED, SETTLE_SECONDS, Quarantine
+from lading.registry.registry import Registry
+from lading.registry.uploads import Chunk
+from lading.storage.filesystem import FilesystemStorage
+from lading.storage.memory import MemoryStorage
+from lading.storage.wrappers.rescuing import RescuingStorage
+
+APP, OTHER = RepositoryName("team/app"), RepositoryName("team/other")
+RULES = Collecting(quarantine=4 * HOUR, grace=HOUR, rate=1000, delete_untagged=True)
+IMAGE = content.image("image", layer_sizes=(50,))
+KEPT = content.image("kept", layer_sizes=(60,))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def serving(storage: Storage) -> Registry:
+    return Registry.over(RescuingStorage(storage, Quarantine(storage), layout.is_content, SETTLE_SECONDS))
+
+
+async def pull(registry: Registry, name: RepositoryName, reference: Tag | Digest) -> set[str]:
+    """The digests of all that belongs to it. Raises `RegistryError`."""
+    digest = await registry.manifests.resolve(name, reference)
+    got = {str((await registry.manifests.get(name, digest)).digest)}
+    package = BY_DIGEST[digest]
+    for child in package.children:
+        got |= await pull(registry, name, Digest(child.manifest.digest))
+    for blob in package.blobs:
+        reader = await registry.blobs.open(name, Digest(blob.digest))
+        assert await reader.read(len(blob.data)) == blob.data
+        await reader.close()
+        got.add(blob.digest)
+    return got
+
+
+BY_DIGEST = {package.manifest.digest: package for package in (IMAGE, KEPT)}
+
+
+async def push(registry: Registry, name: RepositoryName, tag: str, package: Package) -> None:
+    """As clients do: what is there is not uploaded; what the registry then misses is."""
+    for _ in range(2):
+        for blob in package.blobs:
+            try:
+                await registry.blobs.size(name, Digest(blob.digest))
+            except RegistryError:
+                upload = await registry.uploads.start(name)
+                await registry.uploads.finish(upload, Chunk(_body(blob.data)), Digest(blob.digest))
+        manifest = package.manifest
+        try:
+            await registry.manifests.put(name, Tag(tag), manifest.data, manifest.media_type, [])
+            return
+        except RegistryError:
+            continue
+    raise AssertionError("the registry does not know what it was sent")
+
+
+async def _body(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def mount(registry: Registry, tag: str, package: Package) -> None:
+    for blob in package.blobs:
+        if not await registry.blobs.mount(OTHER, Digest(blob.digest), APP):
+            upload = await registry.uploads.start(OTHER)
+            await registry.uploads.finish(upload, Chunk(_body(blob.data)), Digest(blob.digest))
+    await push(registry, OTHER, tag, package)
+
+
+async def garbage(storage: Storage, clock: Clock, *, manifest: bool) -> None:
+    """An image that somebody pushed long ago, and of which nothing shows any more; and one that is tagged."""
+    await store(storage, IMAGE, name=APP)
+    if not manifest:
+        for key in (layout.manifest_link(APP, Digest(IMAGE.manifest.digest)),):
+            await storage.delete(key)
+    await store(storage, KEPT, "kept", name=APP)
+    clock.now += 10 * DAY
+
+
+# -- one round after the other, nobody else there
+
+
+async def test_garbage_is_put_away_then_deleted(clock: Clock) -> None:
+    storage = MemoryStorage()
+    await garbage(storage, clock, manifest=True)
+    await alone(storage, RULES, clock, 1, 0)
+    (batch,) = await Quarantine(storage).batches(COLLECTED)
+    aside = {key async for key in Quarantine(storage).entries(batch)}
+    assert {str(digest) for key in aside if (digest := layout.blob_of(key))} == digests(IMAGE)
+    assert set(map(str, await blobs(storage))) == digests(KEPT)
+    await alone(storage, RULES, clock, 2, 5 * HOUR)
+    assert await Quarantine(storage).batches() == []
+    assert await pull(serving(storage), APP, Tag("kept")) == digests(KEPT)
+
+
+async def test_what_is_asked_for_comes_back_and_stays_if_it_is_tagged(clock: Clock) -> None:
+    storage = MemoryStorage()
+    await garbage(storage, clock, manifest=True)
+    await alone(storage, RULES, clock, 1, 0)
+    registry, digest = serving(storage), Digest(IMAGE.manifest.digest)
+    clock.now += 10
+    assert await pull(registry, APP, digest) == digests(IMAGE)
+    await push(registry, APP, "again", IMAGE)
+    await alone(storage, RULES, clock, 3, 5 * HOUR)
+    assert await pull(registry, APP, Tag("again")) == digests(IMAGE)
+    assert await Quarantine(storage).batches() == []
+
+
+async def test_a_mark_brings_back_what_is_needed(clock: Clock) -> None:
+    """The tag was written by somebody who had looked before the manifest was put away."""
+    storage = MemoryStorage()
+    await garbage(storage, clock, manifest=True)
+    await alone(storage, RULES, clock, 1, 0)
+    digest = Digest(IMAGE.manifest.digest)
+    await storage.put(layout.tag_link(APP, Tag("late")), digest.encode())
+    done: list[Round] = []
+    collector = Collector(storage, RULES, done.append, lambda: clock.now, _no_time)
+    await collector.round()
+    assert done[0].restored == 2 + 2 * len(IMAGE.blobs), "links and data of the manifest and each blob"
+    clock.now += 10
+    plain = Registry.over(storage)
+    assert await pull(plain, APP, Tag("late")) == digests(IMAGE)
+
+
+async def _no_time(_: float) -> None: ...
+
+
+async def test_what_is_deleted_does_not_come_back(clock: Clock) -> None:
+    storage = MemoryStorage()
+    await garbage(storage, clock, manifest=True)
+    await alone(storage, RULES, clock, 1, 0)
+    clock.now += 10
+    registry, digest, blob = serving(storage), Digest(IMAGE.manifest.digest), Digest(IMAGE.blobs[0].digest)
+    await registry.blobs.delete(APP, blob)
+    await registry.manifests.delete(APP, digest)
+    for gone in (registry.blobs.open(APP, blob), registry.manifests.get(APP, digest)):
+        with pytest.raises(RegistryError):
+            await gone
+
+
+async def test_young_things_stay(clock: Clock) -> None:
+    storage = MemoryStorage()
+    await garbage(storage, clock, manifest=True)
+    await store(storage, content.image("new", layer_sizes=(70,)), name=APP)
+    old = Digest(IMAGE.blobs[-1].digest)
+    await storage.put(layout.layer_link(OTHER, old), old.encode())
+    await storage.put(layout.manifest_link(OTHER, Digest(KEPT.manifest.digest)), KEPT.manifest.digest.encode())
+    await alone(storage, RULES, clock, 1, 0)
+    left = set(map(str, await blobs(storage)))
+    assert left == digests(KEPT, content.image("new", layer_sizes=(70,))) | {old}
+
+
+async def test_what_cannot_be_read_ends_it_before_anything_is_done(clock: Clock) -> None:
+    def refuse(operation: str, key: str) -> None:
+        if key == layout.tag_link(APP, Tag("kept")):
+            raise StorageError("memory", "cannot be read")
+
+    storage = MemoryStorage()
+    await garbage(storage, clock, manifest=True)
+    before = await dump(storage)
+    with pytest.raises(StorageError):
+        await Collector(Watched(storage, refuse), RULES, clock=lambda: clock.now, sleep=_no_time).round()
+    assert await dump(storage) == before
+
+
+async def test_an_empty_repository_is_listed_no_more(clock: Clock, tmp_path: Path) -> None:
+    storage = FilesystemStorage(str(tmp_path))
+    await store(storage, IMAGE, name=OTHER)
+    await store(storage, KEPT, "kept", name=APP)
+    rules = Collecting(quarantine=DAY, grace=0.0, rate=10_000, delete_untagged=True)
+    await Collector(storage, rules, clock=lambda: clock.now, sleep=_no_time).round()
+    names, _ = await serving(storage).repositories.page(after="", limit=10)
+    assert names == [APP]
+    data = layout.blob_data(Digest(IMAGE.blobs[0].digest))
+    assert not (tmp_path / data[1:]).parent.exists(), "no empty directory is left"
+
+
+async def blobs(storage: Storage) -> list[Digest]:
+    return [digest for key in await dump(storage) if (digest := layout.blob_of(key)) is not None]
