@@ -158,6 +158,9 @@ SINCE = {
     "http.socketmode": "Lading",
     "http.trustedproxies": "Lading",
     "access.": "Lading",
+    "notifications.endpoints[].secret": "Lading",
+    "notifications.endpoints[].format": "Lading",
+    "notifications.journal.": "Lading",
     "tokenservice.": "Lading",
     "storage.frostfs": "fork",
 }
