@@ -30,10 +30,10 @@ async def get(service: Service, request: Request, route: Route) -> Response:
             return Response(307, [(b"location", location.encode("latin-1")), _OCTETS])
     if request.method == "HEAD":
         size = await blobs.size(name, digest)
-        await events.of_blob(service, request, "pull", name, digest)
+        await events.of_blob(service, request, "pull", name, digest, size=size)
         return _answer(request, digest, size)
-    await events.of_blob(service, request, "pull", name, digest)
     reader = await blobs.open(name, digest)
+    await events.of_blob(service, request, "pull", name, digest, size=reader.size)
     answer = _answer(request, digest, reader.size)
     if isinstance(answer.body, Parts):
         answer.body = Content(reader, answer.body)

@@ -16,11 +16,19 @@ from lading.registry.events import Action, Event, Occasion
 
 
 async def of_blob(
-    service: Service, request: Request, action: Action, name: RepositoryName, digest: Digest, source: str = ""
+    service: Service,
+    request: Request,
+    action: Action,
+    name: RepositoryName,
+    digest: Digest,
+    *,
+    size: int | None = None,
+    source: str = "",
 ) -> None:
-    """A blob that is there was pushed, pulled or mounted."""
+    """A blob that is there was pushed, pulled or mounted; its size is looked up where it is not given."""
     if service.events is not None:
-        size = await service.registry.blobs.size(name, digest)
+        if size is None:
+            size = await service.registry.blobs.size(name, digest)
         url = service.urls.blob(request, name, digest).decode("latin-1")
         event = Event(action, name, digest, media.OCTET_STREAM, size, url, source=source)
         await service.events.happened([event], _occasion(request))

@@ -167,6 +167,6 @@ async def _created(
     service: Service, request: Request, name: RepositoryName, digest: Digest, action: Action
 ) -> Response:
     source = request.parameter("from") if action == "mount" else ""
-    await events.of_blob(service, request, action, name, digest, source)
+    await events.of_blob(service, request, action, name, digest, source=source)
     location = service.urls.blob(request, name, digest)
     return Response(201, [(b"location", location), (b"docker-content-digest", digest.encode("ascii"))])
