@@ -75,6 +75,7 @@ COMPOSERS = PARTS | {
     "lading.commands.migrate",
     "lading.commands.quarantine",
     "lading.commands.templates",
+    "lading.commands.verify",
     "lading.__main__",
 }
 ENTRIES = COMPOSERS | {"lading", "lading.commands", "lading.compose", "lading.digest"}

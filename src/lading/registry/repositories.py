@@ -30,9 +30,8 @@ class Repositories:
         names = await self._find(layout.MANIFESTS, after, limit + 1, grants)
         return names[:limit], len(names) > limit
 
-    async def walk(self, marker: str) -> AsyncIterator[str]:
-        """The names of all directories that hold an entry `marker`, in the order of the catalog."""
-        after = ""
+    async def walk(self, marker: str, *, after: str = "") -> AsyncIterator[str]:
+        """The names behind `after` of all directories that hold an entry `marker`, in the order of the catalog."""
         while names := await self._find(marker, after, PAGE):
             for name in names:
                 yield name
