@@ -25,7 +25,7 @@ from lading.config.options import CONTROLLERS, DRIVERS, SECRETS
 from lading.config.problems import dotted
 from lading.config.scalars import format_duration
 from lading.config.schema import STORAGE_SECTIONS
-from lading.config.supported import NOT_YET, unsupported
+from lading.config.supported import unsupported
 from lading.config.texts import TEXTS
 
 PAGE = Path(__file__).with_name("configuration.md")
@@ -54,7 +54,7 @@ INTRODUCTIONS = {
     ),
     "middleware": ("middleware", "`<name>` is `registry`, `repository` or `storage`."),
     "http": ("http", "[Operations](operations.md) says more about TLS, proxies and stopping."),
-    "notifications": ("notifications", ""),
+    "notifications": ("notifications", "[Notifications](notifications.md) explains them."),
     "redis": ("redis", "[The page about redis](redis.md) says what it is used for."),
     "health": ("health", "A threshold counts failures in a row."),
     "catalog": ("catalog and tags", ""),
@@ -121,6 +121,7 @@ PROBES: dict[str, list[Any]] = {
     "http.trustedproxies": [["10.0.0.0/8"]],
     "http.tls.ciphersuites": [["TLS_RSA_WITH_AES_128_CBC_SHA"]],
     "notifications.endpoints[].disabled": [True, False],
+    "notifications.endpoints[].url": ["http://x"],
     "redis.addrs": [["x"]],
     "http.debug.addr": [":5001"],
     "http.debug.prometheus.path": ["/metrics"],
@@ -133,9 +134,7 @@ PROBES: dict[str, list[Any]] = {
 }
 """Values to try where the type alone does not say which are good."""
 
-SWITCHES = {
-    "notifications.": "notifications.endpoints[].url",
-}
+SWITCHES = {}
 """Keys below the first have an effect only with the second."""
 
 SINCE = {
@@ -159,6 +158,9 @@ SINCE = {
     "http.socketmode": "Lading",
     "http.trustedproxies": "Lading",
     "access.": "Lading",
+    "notifications.endpoints[].secret": "Lading",
+    "notifications.endpoints[].format": "Lading",
+    "notifications.journal.": "Lading",
     "tokenservice.": "Lading",
     "storage.frostfs": "fork",
 }
@@ -385,11 +387,14 @@ def _refusal(path: str, value: Any) -> str:
         hook["options"] = {"from": "x", "to": ["x"]} | given | {"smtp": smtp}
     given = document.get("upstreams", [])
     document["upstreams"] = [{"name": "x", "remoteurl": "http://x"} | upstream for upstream in given]
+    notifications = document.get("notifications", {})
+    if "endpoints" in notifications:
+        notifications["endpoints"] = [{"url": "http://x"} | endpoint for endpoint in notifications["endpoints"]]
     # JSON is YAML. What is said of a key by its name alone is not of interest: only that the start stops.
     refused = unsupported(parse(json.dumps(document), path, {}).configuration)
     lines = [f"{dotted(at)}: {what}" for at, what in refused]
     what = lines[0].partition(": ")[2] if lines else ""
-    return what.removeprefix(f"{NOT_YET}: ").partition(" (this version")[0]
+    return what.partition(" (this version")[0]
 
 
 def _set(node: Any, steps: list[str], value: Any) -> None:

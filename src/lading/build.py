@@ -98,11 +98,16 @@ def processes(
         from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
         proxy.sources(configuration)
+    if configuration.notifications.active:
+        from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import
+
+        notify.prepare(configuration)
     collects = collecting(configuration)
     if collects is not None and not shared.traits.shared:
         key = "storage.maintenance.garbagecollection.enabled"
         raise BuildError(f"{key}: only one process sees what {shared.name} holds")
-    busy = purges is not None or overseen is not None or collects is not None
+    reasons = (purges, overseen, collects)
+    busy = any(reason is not None for reason in reasons) or configuration.notifications.active
     if busy or (pulling(configuration) and shared.traits.shared):
         work = functools.partial(keep_house, configuration, purges, overseen)
         serving["housekeeping"] = Role(work, None if overseen is None else overseen.debug)
@@ -202,6 +207,12 @@ def application(
 
         serving = replace(serving, authorizer=auth.authorizer(configuration), pages=auth.pages(configuration))
         reload.register("accounts and keys", auth.reload)
+    if configuration.notifications.active:
+        from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import
+
+        recorder = notify.events(configuration, figures)
+        at_end.append(recorder.close)
+        serving = replace(serving, events=recorder)
     if overseen is not None:
         oversight.enlist(overseen.address, figures, functools.partial(_tell, serving.gate))
     made = Application(serving, access_log, figures)
@@ -276,6 +287,10 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
 
             known = _descriptors(configuration, watched, figures)
             chores.append(proxy.expiry(configuration, watched, known).run)
+        if configuration.notifications.active:
+            from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import
+
+            chores += notify.chores(configuration, figures)
         if overseen is not None:
             chores += oversight.chores(configuration, overseen, watched, figures)
         await housekeeping.keep_house(chores)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from lading import __version__, build
-from lading.commands import api, auth, collect, migrate, quarantine, verify
+from lading.commands import api, auth, collect, events, migrate, quarantine, verify
 from lading.compose.check import check, servable
 from lading.compose.error import BuildError
 from lading.config import activation, editor, show
@@ -66,6 +66,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     serve.add_argument("--strict", action="store_true", help=STRICT)
     serve.set_defaults(run=_serve)
     collect.add(commands)
+    events.add(commands)
     quarantine.add(commands)
     verify.add(commands)
     auth.add(commands)

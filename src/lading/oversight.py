@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lading.api.routes import Endpoint
 from lading.config import variables
@@ -194,8 +194,27 @@ def _debug(
     if path:
         log.info("providing prometheus metrics on %s", path)
     log.info("debug server listening %s", address_of(oversight.debug))
-    pages = DebugPages(collector, checks.state, masked(configuration), path)
+    endpoints = _endpoints(configuration)
+    pages = DebugPages(collector, checks.state, masked(configuration), path, endpoints)
     return [functools.partial(builtin.serve, pages, oversight.debug)]
+
+
+def _endpoints(configuration: Configuration) -> list[dict[str, Any]]:
+    """Of notifications, in the form of the original's page, without secrets; times are in nanoseconds."""
+    return [
+        {
+            "name": endpoint.name or shown(endpoint.url),
+            "url": shown(endpoint.url),
+            "Headers": {name: ["***"] * len(values) for name, values in endpoint.headers.items()},
+            "Timeout": round(endpoint.timeout * 1e9),
+            "Threshold": endpoint.threshold,
+            "Backoff": round(endpoint.backoff * 1e9),
+            "IgnoredMediaTypes": endpoint.ignoredmediatypes,
+            "Ignore": {"MediaTypes": endpoint.ignore.mediatypes, "Actions": endpoint.ignore.actions},
+        }
+        for endpoint in configuration.notifications.endpoints
+        if not endpoint.disabled
+    ]
 
 
 def _checks(configuration: Configuration, storage: Storage) -> list[Check]:

@@ -234,9 +234,9 @@ class TestLists:
         assert (endpoint.name, endpoint.timeout) == ("x", 2)
 
     def test_a_field_of_an_element_leaves_the_others_alone(self):
-        body = "notifications: {endpoints: [{name: a, url: u}, {name: b}]}"
+        body = "notifications: {endpoints: [{name: a, url: 'http://u'}, {name: b}]}"
         endpoints = stored(body, {"REGISTRY_NOTIFICATIONS_ENDPOINTS_0_NAME": "c"}).notifications.endpoints
-        assert [(e.name, e.url) for e in endpoints] == [("c", "u"), ("b", "")]
+        assert [(e.name, e.url) for e in endpoints] == [("c", "http://u"), ("b", "")]
 
     def test_indexes_are_numbers(self):
         environ = {f"REGISTRY_REDIS_ADDRS_{n}": f"host{n}" for n in range(12)}

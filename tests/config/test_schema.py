@@ -42,6 +42,8 @@ notifications.endpoints[].name notifications.endpoints[].url notifications.endpo
 notifications.endpoints[].headers.*[] notifications.endpoints[].timeout notifications.endpoints[].threshold
 notifications.endpoints[].backoff notifications.endpoints[].ignoredmediatypes[]
 notifications.endpoints[].ignore.mediatypes[] notifications.endpoints[].ignore.actions[]
+notifications.endpoints[].secret notifications.endpoints[].format
+notifications.journal.directory notifications.journal.maxevents
 redis.addrs[] redis.mastername redis.clientname redis.db redis.protocol redis.username redis.password
 redis.sentinelusername redis.sentinelpassword redis.maxretries redis.minretrybackoff redis.maxretrybackoff
 redis.dialtimeout redis.readtimeout redis.writetimeout redis.contexttimeoutenabled redis.poolfifo

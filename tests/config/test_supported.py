@@ -47,7 +47,7 @@ health:
   file: [{file: a}]
   http: [{uri: "http://a"}]
   tcp: [{addr: "a:1"}]
-notifications: {events: {includereferences: true}, endpoints: [{name: a, disabled: true}]}
+notifications: {events: {includereferences: true}, endpoints: [{name: a, url: "http://a"}]}
 redis: {password: p}
 catalog: {maxentries: 5}
 tags: {maxtags: 5}
@@ -92,7 +92,11 @@ def test_what_is_honoured():
         ),
         ("http: {addr: ''}", "http.addr: is not set (host:port"),
         ("http: {net: unix}", "http.addr: is not set (the path of the unix socket)"),
-        ("notifications: {endpoints: [{name: a}]}", "notifications.endpoints: "),
+        ("notifications: {endpoints: [{name: a}]}", "notifications.endpoints[0].url: is not set"),
+        (
+            "notifications: {endpoints: [{name: a, url: 'http://a'}, {name: a, url: 'http://b'}]}",
+            'notifications.endpoints[1].name: "a" is another endpoint',
+        ),
         ("health: {file: [{interval: 5s}]}", "health.file: file is not set"),
         ("health: {http: [{interval: 5s}]}", "health.http: uri is not set"),
         ("health: {tcp: [{interval: 5s}]}", "health.tcp: addr is not set"),

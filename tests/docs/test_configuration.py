@@ -44,7 +44,7 @@ def test_what_is_known_of_features_is_of_keys_there_are() -> None:
         ("log.formatter", "as the original"),
         ("auth.token", "as the original"),
         ("access.rules[].who", "Lading's own"),
-        ("notifications.endpoints[].url", "refused because no events are sent"),
+        ("notifications.endpoints[].url", "as the original"),
         ("redis.addrs", "as the original"),
         ("redis.poolsize", "no effect"),
         ("http.tls.clientcas", "as the original"),

@@ -34,6 +34,7 @@ ALLOWED = {
     "lading.operations": ["lading.registry", "lading.oci", "lading.api.request"],
     "lading.client": ["lading.oci"],
     "lading.upstream": ["lading.registry.upstream", "lading.registry.ports", "lading.client", "lading.oci"],
+    "lading.notify": ["lading.registry.events", "lading.registry.ports", "lading.oci"],
     "lading.redis": ["lading.registry.ports", "lading.oci"],
     "lading.testing": ["lading.registry.ports", "lading.registry.access", "lading.oci"],
 }
@@ -44,6 +45,7 @@ ADAPTERS = [
     "lading.auth",
     "lading.upstream",
     "lading.redis",
+    "lading.notify",
 ]
 PARTS = {
     f"lading.compose.{part}"
@@ -55,6 +57,7 @@ PARTS = {
         "error",
         "extensions",
         "middleware",
+        "notify",
         "policy",
         "proxy",
         "storage",
@@ -68,6 +71,7 @@ COMPOSERS = PARTS | {
     "lading.commands.api",
     "lading.commands.auth",
     "lading.commands.collect",
+    "lading.commands.events",
     "lading.commands.migrate",
     "lading.commands.quarantine",
     "lading.commands.templates",
@@ -180,6 +184,7 @@ def test_imports_are_at_the_top(module: Module) -> None:
         "lading.build",
         "lading.cli",
         "lading.commands.api",
+        "lading.commands.events",
         "lading.compose.check",
         "lading.compose.descriptors",
         "lading.compose.storage",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from lading.api import conditional, response
+from lading.api import conditional, events, response
 from lading.api.request import Request
 from lading.api.response import Content, Header, Parts, Response
 from lading.api.routes import Route
@@ -26,10 +26,14 @@ async def get(service: Service, request: Request, route: Route) -> Response:
     if service.redirects and blobs.redirects:
         client = (request.scope.get("client") or [""])[0]
         if location := await blobs.redirect(name, digest, request.method, client):
+            await events.of_blob(service, request, "pull", name, digest)
             return Response(307, [(b"location", location.encode("latin-1")), _OCTETS])
     if request.method == "HEAD":
-        return _answer(request, digest, await blobs.size(name, digest))
+        size = await blobs.size(name, digest)
+        await events.of_blob(service, request, "pull", name, digest, size=size)
+        return _answer(request, digest, size)
     reader = await blobs.open(name, digest)
+    await events.of_blob(service, request, "pull", name, digest, size=reader.size)
     answer = _answer(request, digest, reader.size)
     if isinstance(answer.body, Parts):
         answer.body = Content(reader, answer.body)
@@ -38,10 +42,12 @@ async def get(service: Service, request: Request, route: Route) -> Response:
     return answer
 
 
-async def delete(service: Service, _: Request, route: Route) -> Response:
+async def delete(service: Service, request: Request, route: Route) -> Response:
     if not service.deletes:
         raise errors.UNSUPPORTED()
-    await service.registry.blobs.delete(RepositoryName.parse(route.name), parse_digest(route.item))
+    name, digest = RepositoryName.parse(route.name), parse_digest(route.item)
+    await service.registry.blobs.delete(name, digest)
+    await events.of_deletion(service, request, name, digest, [])
     return Response(202)
 
 

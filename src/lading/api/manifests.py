@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lading.api import conditional
+from lading.api import conditional, events
 from lading.api.request import Request
 from lading.api.response import Response
 from lading.api.routes import Route
@@ -21,8 +21,8 @@ async def get(service: Service, request: Request, route: Route) -> Response:
     name, reference = RepositoryName.parse(route.name), parse_reference(route.item)
     manifests = service.registry.manifests
     digest = await manifests.resolve(name, reference)
-    stored = await manifests.get(name, digest)
-    stored = await _negotiate(service, request, name, reference, stored)
+    found = await manifests.get(name, digest)
+    stored = await _negotiate(service, request, name, reference, found)
     if conditional.precondition_failed(request, stored.digest):
         return Response(412, [conditional.etag(stored.digest)])
     if conditional.not_modified(request, stored.digest):
@@ -32,6 +32,9 @@ async def get(service: Service, request: Request, route: Route) -> Response:
         (b"docker-content-digest", stored.digest.encode("ascii")),
         conditional.etag(stored.digest),
     ]
+    for told in [found] if stored is found else [found, stored]:
+        tags = [reference] if told is found and isinstance(reference, Tag) else []
+        await events.of_manifest(service, request, "pull", name, told.digest, told.media_type, told.data, tags)
     return Response(200, headers, stored.data)
 
 
@@ -53,18 +56,23 @@ async def put(service: Service, request: Request, route: Route) -> Response:
     ]
     if pushed.subject is not None:
         headers.append((b"oci-subject", pushed.subject.encode("ascii")))
+    await events.of_manifest(
+        service, request, "push", name, pushed.digest, oci_manifest.media_type_of(data), data, pushed.tags
+    )
     headers += [(b"oci-tag", tag.encode("ascii")) for tag in tags]
     return Response(201, headers)
 
 
-async def delete(service: Service, _: Request, route: Route) -> Response:
+async def delete(service: Service, request: Request, route: Route) -> Response:
     if not service.deletes:
         raise errors.UNSUPPORTED()
     name, reference = RepositoryName.parse(route.name), parse_reference(route.item)
+    tags: list[Tag] = []
     if isinstance(reference, Digest):
-        await service.registry.manifests.delete(name, reference)
+        tags = await service.registry.manifests.delete(name, reference)
     else:
         await service.registry.manifests.delete_tag(name, reference)
+    await events.of_deletion(service, request, name, reference, tags)
     return Response(202)
 
 

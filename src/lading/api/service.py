@@ -10,6 +10,7 @@ from lading.api.response import Response
 from lading.api.state import StateTokens
 from lading.api.urls import Urls
 from lading.registry.access import Authorizer
+from lading.registry.events import Events
 from lading.registry.registry import Registry
 
 Page = Callable[[Request], Awaitable[Response]]
@@ -49,3 +50,4 @@ class Service:
     authorizer: Authorizer | None = None
     pages: Mapping[str, Page] = field(default_factory=dict)
     gate: Gate = field(default_factory=Gate)
+    events: Events | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lading.api import events
 from lading.api.request import Request
 from lading.api.response import Header, Response
 from lading.api.routes import Endpoint, Route
@@ -10,6 +11,7 @@ from lading.oci import errors, media
 from lading.oci.digest import CANONICAL, HEX_DIGITS, Digest, InvalidDigestError
 from lading.oci.names import RepositoryName, parse_digest
 from lading.oci.ranges import RangeSyntaxError, Span, parse_chunk
+from lading.registry.events import Action
 from lading.registry.ports import StorageError
 from lading.registry.uploads import Chunk, Upload
 
@@ -20,7 +22,7 @@ async def post(service: Service, request: Request, route: Route) -> Response:
     if route.endpoint is Endpoint.UPLOAD:
         await _continue(service, request, route)  # the session is not used, but it must be the client's
     if mounted := await _mount(service, request, name):
-        return _created(service, request, name, mounted)
+        return await _created(service, request, name, mounted, "mount")
     uploads = service.registry.uploads
     digest = _single_post_digest(request)
     if digest is not None:
@@ -30,7 +32,7 @@ async def post(service: Service, request: Request, route: Route) -> Response:
         except (errors.RegistryError, StorageError):
             await uploads.cancel(upload)  # nobody was told of this session
             raise
-        return _created(service, request, name, digest)
+        return await _created(service, request, name, digest, "push")
     algorithm = request.parameter("digest-algorithm") or CANONICAL
     if algorithm not in HEX_DIGITS:
         raise errors.DIGEST_INVALID(detail=f"unsupported digest algorithm; known are {', '.join(HEX_DIGITS)}")
@@ -65,7 +67,7 @@ async def put(service: Service, request: Request, route: Route) -> Response:
     except InvalidDigestError as error:
         raise errors.DIGEST_INVALID(detail="digest parsing failed") from error
     await service.registry.uploads.finish(upload, _chunk(request, upload.offset), digest)
-    return _created(service, request, upload.name, digest)
+    return await _created(service, request, upload.name, digest, "push")
 
 
 async def delete(service: Service, request: Request, route: Route) -> Response:
@@ -161,6 +163,10 @@ def _uuid(upload: Upload) -> Header:
     return b"docker-upload-uuid", upload.id.encode("ascii")
 
 
-def _created(service: Service, request: Request, name: RepositoryName, digest: Digest) -> Response:
+async def _created(
+    service: Service, request: Request, name: RepositoryName, digest: Digest, action: Action
+) -> Response:
+    source = request.parameter("from") if action == "mount" else ""
+    await events.of_blob(service, request, action, name, digest, source=source)
     location = service.urls.blob(request, name, digest)
     return Response(201, [(b"location", location), (b"docker-content-digest", digest.encode("ascii"))])

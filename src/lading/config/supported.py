@@ -18,8 +18,6 @@ from lading.config.models.s3 import S3Parameters
 from lading.config.models.section import Problem, Section
 from lading.config.problems import Path
 
-NOT_YET = "not supported by this version of Lading"
-
 
 class Choice(NamedTuple):
     """A key that chooses by a name: those that are honoured, and what to say of another, `<x>`."""
@@ -28,14 +26,6 @@ class Choice(NamedTuple):
     chosen: Callable[[Configuration], str]
     names: tuple[str, ...]
     otherwise: str
-
-
-class Setting(NamedTuple):
-    """A key that is not honoured, how to see that it is set to something of effect, and what is missing."""
-
-    key: str
-    is_set: Callable[[Configuration], object]
-    reason: str
 
 
 LEVELS = frozenset({"panic", "fatal", "error", "warn", "warning", "info", "debug"})
@@ -61,10 +51,6 @@ CHOICES = (
     Choice("log.formatter", lambda c: c.log.formatter, ("text", "json", "logstash", ""), 'unsupported logging formatter: "<x>"'),
     Choice("auth", _auth_type, ("none", "silly", "htpasswd", "token", ""), "unable to configure authorization (<x>): no access controller registered with name: <x>"),
 )
-
-SETTINGS = (
-    Setting("notifications.endpoints", lambda c: any(not e.disabled for e in c.notifications.endpoints), "no events are sent"),
-)
 # fmt: on
 
 
@@ -82,9 +68,6 @@ def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
             has = ", ".join(filter(None, choice.names))
             what = choice.otherwise.replace("<x>", name)
             yield choice.key.split("."), f"{what} (this version of Lading has: {has})"
-    for setting in SETTINGS:
-        if setting.is_set(configuration):
-            yield setting.key.split("."), f"{NOT_YET}: {setting.reason}"
     driver = configuration.storage.driver
     if driver in DRIVERS:
         problems: list[Problem] = []
@@ -101,6 +84,7 @@ def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
                 yield ["access", key], "has no effect without auth or tokenservice"
     for hook in configuration.log.hooks:
         yield from () if hook.disabled else _hook(hook)
+    yield from _notifications(configuration)
     health = configuration.health
     unnamed: dict[tuple[str, str, str], list[str]] = {
         ("health", "file", "file"): [check.file for check in health.file],
@@ -110,6 +94,19 @@ def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
     for (*section, key), values in unnamed.items():
         if "" in values:
             yield section, f"{key} is not set"
+
+
+def _notifications(configuration: Configuration) -> Iterator[tuple[Path, str]]:
+    """What an endpoint was sent is remembered under its name."""
+    names: set[str] = set()
+    for index, endpoint in enumerate(configuration.notifications.endpoints):
+        if endpoint.disabled:
+            continue
+        if not endpoint.url:
+            yield ["notifications", "endpoints", index, "url"], "is not set"
+        elif endpoint.name in names:
+            yield ["notifications", "endpoints", index, "name"], f'"{endpoint.name}" is another endpoint\'s, too'
+        names.add(endpoint.name)
 
 
 def _middleware(configuration: Configuration) -> Iterator[tuple[Path, str]]:

@@ -149,6 +149,22 @@ DISK_CACHE = {
 }
 """By the names in the counts of the storage."""
 
+EVENTS = Metric(
+    "registry_notifications_events",
+    "counter",
+    "Events read for an endpoint, and outcomes of attempts to send them.",
+    ("endpoint", "type"),
+)
+EVENT_STATUSES = Metric(
+    "registry_notifications_status", "counter", "Answers of endpoints, by status.", ("code", "endpoint")
+)
+EVENTS_PENDING = Metric(
+    "registry_notifications_pending_total", "gauge", "Events that wait for an endpoint.", ("endpoint",)
+)
+EVENTS_DROPPED = Metric(
+    "lading_notifications_dropped", "counter", "Events given up: the journal is full or fails."
+)
+
 WORKERS = Metric("lading_workers", "gauge", "Worker processes that are there to answer.")
 RESTARTS = Metric("lading_worker_restarts", "counter", "Worker processes started in place of dead ones.")
 SILENT = Metric("lading_workers_silent", "gauge", "Worker processes that did not hand over their figures in time.")
@@ -181,6 +197,7 @@ METRICS: tuple[Metric, ...] = (
     *(CACHE_REQUESTS, CACHE_HITS, CACHE_ERRORS, CACHE_REDIS, *PROXY.values(), *DISK_CACHE.values()),
     *(UPSTREAM_ANSWERS, UPSTREAM_LIMIT, UPSTREAM_REMAINING, *GARBAGE.values(), COLLECTED),
     *(RECEIVED, SENT, UPLOADS, ACTION_ERRORS, WORKERS, RESTARTS, SILENT, FAILING, INFO),
+    *(EVENTS, EVENT_STATUSES, EVENTS_PENDING, EVENTS_DROPPED),
     *(COLLECTIONS, CPU, RESIDENT, VIRTUAL, OPEN_FDS, MAX_FDS, STARTED),
 )
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,13 +39,15 @@ _NOT_FOUND = Page("404 page not found\n", status=404)
 class DebugPages:
     """`health` tells what each check complains of, "" for nothing. `configuration` is shown: without its secrets.
 
-    `metrics` is the path of the metrics, empty for none.
+    `metrics` is the path of the metrics, empty for none; `endpoints` are those of notifications, as the
+    original shows them.
     """
 
     collector: Collector
     health: Callable[[], Mapping[str, str]]
     configuration: dict[str, Any]
     metrics: str
+    endpoints: Sequence[dict[str, Any]] = ()
     _pages: dict[str, Callable[[Request], Awaitable[Page]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -98,7 +100,7 @@ class DebugPages:
                 "Sys": _sum(series, catalogue.RESIDENT.name),
                 "NumGC": _sum(series, catalogue.COLLECTIONS.name),
             },
-            "registry": {"notifications": {"endpoints": None}, "proxy": _proxy(series)},
+            "registry": {"notifications": {"endpoints": self._endpoints(series)}, "proxy": _proxy(series)},
             "lading": {
                 "configuration": self.configuration,
                 "workers": _sum(series, catalogue.WORKERS.name),
@@ -109,6 +111,27 @@ class DebugPages:
         }
         lines = (f"{json.dumps(key)}: {json.dumps(value, default=str)}" for key, value in document.items())
         return Page("{\n" + ",\n".join(lines) + "\n}\n", _JSON)
+
+    def _endpoints(self, series: Series) -> list[dict[str, Any]] | None:
+        """As the original's, with what was counted; None where there are none."""
+        return [
+            endpoint
+            | {
+                "Metrics": {
+                    "Pending": series.get((catalogue.EVENTS_PENDING.name, (endpoint["name"],)), [0])[0],
+                    **{
+                        kind: series.get((catalogue.EVENTS.name, (endpoint["name"], kind)), [0])[0]
+                        for kind in ("Events", "Successes", "Failures", "Errors")
+                    },
+                    "Statuses": {
+                        labels[0]: values[0]
+                        for (name, labels), values in series.items()
+                        if name == catalogue.EVENT_STATUSES.name and labels[1] == endpoint["name"]
+                    },
+                }
+            }
+            for endpoint in self.endpoints
+        ] or None
 
     async def _stacks(self, _: Request) -> Page:
         answers = await self.collector.ask({"ask": "stacks"})

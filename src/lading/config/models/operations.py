@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from lading.config.models.http import split_address
 from lading.config.models.section import HIDDEN, Problem, Section, Segment, Then, option
-from lading.config.models.values import Duration, Flag, Integer, Lists, Text, nonzero_or, positive_or
+from lading.config.models.values import (
+    Duration,
+    Flag,
+    Integer,
+    Lists,
+    Secret,
+    Text,
+    nonzero_or,
+    one_of,
+    positive_or,
+)
 
+_HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
+
+Format = Literal["distribution", "cloudevents"]
 Interval = Annotated[Duration, Then(positive_or(10.0))]
 
 
@@ -96,15 +110,34 @@ class Endpoint(Section):
 
     name: Text = ""
     disabled: Flag = False
-    url: Text = ""
+    url: Annotated[Text, Then(check_uri)] = ""
     headers: Annotated[Lists[Text], HIDDEN] = option(factory=dict)
     timeout: Annotated[Duration, Then(positive_or(1.0))] = 1.0
     threshold: Annotated[Integer, Then(positive_or(10))] = 10
     backoff: Annotated[Duration, Then(positive_or(1.0))] = 1.0
     ignoredmediatypes: list[Text] = option(factory=list)
     ignore: Ignore = option(factory=Ignore)
+    secret: Secret = ""
+    format: Annotated[Format, one_of(Format, "must be distribution or cloudevents", empty="distribution")] = (
+        "distribution"
+    )
+
+    def complaints(self) -> Iterator[Problem]:
+        for name in self.headers:
+            if _HEADER.fullmatch(name) is None:
+                yield ("headers",), "has a name that no header can have"
+
+
+class Journal(Section):
+    directory: Text = ""
+    maxevents: Annotated[Integer, Then(positive_or(1_000_000))] = 1_000_000
 
 
 class Notifications(Section):
     events: Annotated[Events, Segment("EVENTCONFIG")] = option(factory=Events)
     endpoints: list[Endpoint] = option(factory=list)
+    journal: Journal = option(factory=Journal)
+
+    @property
+    def active(self) -> bool:
+        return any(not endpoint.disabled for endpoint in self.endpoints)
