@@ -106,11 +106,10 @@ class TestServe:
             "  c.yml:4:1: htp: unknown key, ignored (did you mean http?)\n"
         )
 
-    def test_the_line_for_what_this_version_has_not(self, write, capsys):
+    def test_the_line_for_what_cannot_be_honoured(self, write, capsys):
         assert main(["serve", write(f"{GOOD}notifications: {{endpoints: [{{name: a}}]}}\n")]) == 1
         assert capsys.readouterr().err == (
-            "configuration error: error parsing c.yml: c.yml:4:17: notifications.endpoints:"
-            " not supported by this version of Lading: no events are sent\n"
+            "configuration error: error parsing c.yml: c.yml:4:29: notifications.endpoints[0].url: is not set\n"
         )
 
 
