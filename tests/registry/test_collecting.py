@@ -17,7 +17,9 @@ from lading.oci.digest import Digest
 from lading.oci.errors import RegistryError
 from lading.oci.names import RepositoryName, Tag
 from lading.registry import layout
+from lading.registry.collect import apply, plan
 from lading.registry.collecting import Collecting, Collector, Round
+from lading.registry.garbage import Wish
 from lading.registry.ports import Storage, StorageError
 from lading.registry.quarantine import COLLECTED, SETTLE_SECONDS, Quarantine
 from lading.registry.registry import Registry
@@ -142,6 +144,22 @@ async def test_a_mark_brings_back_what_is_needed(clock: Clock) -> None:
     clock.now += 10
     plain = Registry.over(storage)
     assert await pull(plain, APP, Tag("late")) == digests(IMAGE)
+
+
+@pytest.mark.parametrize("wish", [Wish(), Wish(delete_untagged=True)])
+async def test_the_offline_command_brings_back_what_is_needed_too(clock: Clock, wish: Wish) -> None:
+    storage = MemoryStorage()
+    await garbage(storage, clock, manifest=True)
+    await alone(storage, RULES, clock, 1, 0)
+    digest = Digest(IMAGE.manifest.digest)
+    await apply(storage, await plan(storage, wish, lambda _: None))
+    assert set(map(str, await blobs(storage))) == digests(KEPT), "what nobody needs stays away"
+    await storage.put(layout.tag_link(APP, Tag("late")), digest.encode())
+    # A link has come back, its data not yet.
+    (batch,) = await Quarantine(storage).batches(COLLECTED)
+    await Quarantine(storage).restore(batch, layout.layer_link(APP, Digest(IMAGE.blobs[0].digest)))
+    await apply(storage, await plan(storage, wish, lambda _: None))
+    assert await pull(Registry.over(storage), APP, Tag("late")) == digests(IMAGE)
 
 
 async def _no_time(_: float) -> None: ...

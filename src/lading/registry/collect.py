@@ -11,6 +11,7 @@ from lading.registry import layout, links
 from lading.registry.garbage import Doomed, Plan, Tell, Wish, each
 from lading.registry.marking import Marking
 from lading.registry.ports import PathNotFoundError, Storage
+from lading.registry.quarantine import COLLECTED, Quarantine
 
 log = logging.getLogger(__name__)
 
@@ -20,11 +21,13 @@ async def plan(storage: Storage, wish: Wish, tell: Tell) -> Plan:
 
     Raises `StorageError` where something cannot be read.
     """
-    return await Marking(storage, wish, tell).plan()
+    return await Marking(storage, wish, tell, await Quarantine(storage).batches(COLLECTED)).plan()
 
 
 async def apply(storage: Storage, made: Plan) -> None:
     """Remove what the plan names. What is gone already is no error. Raises `StorageError`."""
+    for batch, key in made.restore:
+        await Quarantine(storage).restore(batch, key)
     # Links go before what they lead to: what is left of an interrupted collection is garbage, and nothing else.
     for doomed in made.manifests:
         await _remove_manifest(storage, doomed)

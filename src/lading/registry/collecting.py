@@ -20,7 +20,7 @@ from lading.registry.repositories import Repositories
 
 log = logging.getLogger(__name__)
 
-FIRST_SECONDS = 3600
+FIRST_SECONDS = 3600.0
 """Several registries on one storage should not all begin at the same moment: each waits up to so long."""
 
 
@@ -67,7 +67,7 @@ class Collector:
 
     async def run(self) -> None:
         """For ever. What fails is logged, and tried again after the interval."""
-        delay = float(secrets.randbelow(FIRST_SECONDS))
+        delay = secrets.randbelow(1000) / 1000 * min(FIRST_SECONDS, self.rules.interval)
         log.info("garbage collection begins in %.0f s", delay)
         while True:
             await self.sleep(delay)

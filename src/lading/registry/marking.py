@@ -95,8 +95,12 @@ class Marking:
                     self._keep(nodes, node.digest, "it is younger than what is to be removed", kept)
             self._keep_tagged(nodes, shown, kept)
         else:
-            for digest in nodes:
-                self._keep(nodes, digest, "it is linked in the repository", kept)
+            for digest, node in nodes.items():
+                if node.batch is None:
+                    self._keep(nodes, digest, "it is linked in the repository", kept)
+            if any(node.batch is not None for node in nodes.values()):
+                for digest, showing in (await self._tags(name))[0].items():
+                    self._keep(nodes, digest, f"tag {showing[0]} shows it", kept)
         for digest, why in kept.items():
             await self._mark_node(name, nodes[digest], why)
         for digest in (digest for digest in nodes.keys() - kept.keys() if nodes[digest].batch is None):
