@@ -7,7 +7,7 @@ import http.client
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,11 @@ def behind_a_proxy(store: str, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         yield {"storage": storage, "health": {"storagedriver": {"enabled": False}}}, proxy
 
 
+def _counted(requests: Sequence[str]) -> int:
+    """Without those for the quarantine, whose number depends on the time that the others take."""
+    return sum("quarantine" not in request for request in requests)
+
+
 @pytest.mark.parametrize("store", ["gcs"])
 def test_requests_of_a_push_and_a_pull_and_a_store_that_is_down(
     store: str, start_lading: StartRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -53,12 +58,13 @@ def test_requests_of_a_push_and_a_pull_and_a_store_that_is_down(
         client, package = start_lading(extra=settings).client, content.image("counted")
         proxy.reset()
         client.push(REPOSITORY, "1.0", package)
-        pushed = len(proxy.requests)
+        pushed = _counted(proxy.requests)
         client.pull(REPOSITORY, "1.0")
+        pulled = _counted(proxy.requests) - pushed
         print(*proxy.requests, sep="\n")
-        print(f"requests to {store} for a push and a pull: {pushed}, {len(proxy.requests) - pushed}")
+        print(f"requests to {store} for a push and a pull: {pushed}, {pulled}")
         assert pushed <= MOST[store][0]
-        assert len(proxy.requests) - pushed <= MOST[store][1]
+        assert pulled <= MOST[store][1]
 
         proxy.reset("503", 0, FOREVER)
         client.get(f"/v2/{REPOSITORY}/manifests/1.0").expect(503)
