@@ -13,7 +13,7 @@ from tests.servers.peers import executable
 
 from lading.server.listener import Listener
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(240)]
 
 PREMISES = {
     # Without TLS, what does not begin as HTTP/2 is answered as HTTP/1.1.
@@ -34,11 +34,16 @@ async def test_h2spec(tmp_path: Path, authority: Authority, kind: str) -> None:
         report = tmp_path / "report.xml"
         options = ["-h", "127.0.0.1", "-p", str(running.port), "-o", "5", "-j", str(report)]
         secure = ["-t", "-k"] if tls else []
-        process = await asyncio.create_subprocess_exec(
-            program, *options, *secure, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-        )
-        await asyncio.wait_for(process.wait(), 100)
-    cases = list(ET.parse(report).getroot().iter("testcase"))
-    failed = {case.get("classname", "") for case in cases if len(case)}
-    assert len(cases) > 140
-    assert failed == {name for name, where in PREMISES.items() if where in (kind, "both")}
+        expected = {name for name, where in PREMISES.items() if where in (kind, "both")}
+        # It waits for answers for some seconds: on a busy machine one may come too late, but not twice.
+        for _ in range(2):
+            process = await asyncio.create_subprocess_exec(
+                program, *options, *secure, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+            )
+            await asyncio.wait_for(process.wait(), 100)
+            cases = list(ET.parse(report).getroot().iter("testcase"))
+            assert len(cases) > 140
+            failed = {case.get("classname", "") for case in cases if len(case)}
+            if failed == expected:
+                break
+    assert failed == expected

@@ -100,6 +100,9 @@ def _online(options: argparse.Namespace, configuration: Configuration, held: Sto
     if not held.traits.shared:
         print(f"--online: only one process sees what {held.name} holds", file=sys.stderr)
         return 2
+    if configuration.storage.maintenance.readonly.enabled:
+        print("--online: storage.maintenance.readonly.enabled is set", file=sys.stderr)
+        return 2
     collecting = build.rules_of_collection(configuration)
     if options.delete_untagged:
         collecting = replace(collecting, delete_untagged=True)

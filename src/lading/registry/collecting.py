@@ -16,7 +16,6 @@ from lading.registry.garbage import Doomed, Plan, Wish, never
 from lading.registry.marking import Marking
 from lading.registry.ports import PathNotFoundError, Storage, StorageError
 from lading.registry.quarantine import ANNOUNCED_SECONDS, COLLECTED, Batch, Quarantine
-from lading.registry.repositories import Repositories
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +95,8 @@ class Collector:
                 await quarantine.discard(batch)
                 done.discarded += 1
         await self._put_away(quarantine, made, begun, done)
-        for name in made.empty:
-            await Repositories(self.storage).leave(name)
+        if done.left:
+            log.warning("garbage is left: marking and putting away take more than a quarter of the quarantine")
         done.warnings = made.warnings
         log.info(
             "garbage collection: %d marked, %d put away with %d bytes, %d brought back, %d batches deleted",

@@ -76,6 +76,11 @@ class Marking:
             names.append(name)
             self.tell(name)
             await self._mark_repository(name)
+        if self.wish.older_than:
+            # A push may have begun in a repository that has no manifest yet.
+            async for found_name in Repositories(self.storage).walk(layout.LAYERS):
+                if found_name not in names:
+                    await self._mark_young_layers(RepositoryName(found_name), set())
         self._settle()
         self.made.marked = len(self.marks)
         await self._find_blobs()
@@ -154,8 +159,10 @@ class Marking:
             self.tell(f"{name}: marking manifest {node.digest} ")
         if node.batch is not None:
             self.made.restore.append((node.batch, layout.manifest_link(name, node.digest)))
-            if node.subject is not None:
-                self.made.restore.append((node.batch, layout.referrer_link(name, node.subject, node.digest)))
+        if node.subject is not None:
+            # It may be away though the manifest has come back.
+            link = layout.referrer_link(name, node.subject, node.digest)
+            self.made.restore += [(batch, link) for batch in self.batches]
         aside = self.aside.get((name, layout.LAYERS), {})
         for digest in node.blobs:
             if digest in aside:
@@ -277,7 +284,9 @@ class Marking:
 
     def _settle(self) -> None:
         """What another repository marked stays linked: its content stays anyway, as with the original."""
-        self.made.manifests = [doomed for doomed in self.deletable if not self._marked(doomed.digest)]
+        self.made.manifests = [
+            doomed for doomed in self.deletable if self.wish.every_tag or not self._marked(doomed.digest)
+        ]
 
     async def _find_blobs(self) -> None:
         for algorithm in await self._names(layout.BLOBS) or ():
