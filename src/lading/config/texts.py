@@ -45,7 +45,7 @@ TEXTS: dict[str, str] = {
     "storage.maintenance.garbagecollection.interval": "Time between two runs.",
     "storage.maintenance.garbagecollection.quarantine": "Garbage can be brought back for so long, and comes back "
     "by itself when it is asked for. At least five minutes.",
-    "storage.maintenance.garbagecollection.grace": "What is younger, or was linked since, is no garbage.",
+    "storage.maintenance.garbagecollection.grace": "What is younger, or has a younger link, is no garbage.",
     "storage.maintenance.garbagecollection.rate": "How many things are put away in a second, at most.",
     "storage.maintenance.garbagecollection.deleteuntagged": "Manifests that no tag shows are garbage, too.",
     "auth": "Who may do what.",
