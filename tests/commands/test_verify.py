@@ -159,6 +159,17 @@ def test_it_goes_on_where_it_stopped(
     assert not at(root, verify.STATE).exists()
 
 
+def test_what_another_one_found_is_repaired(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tag = layout.tag_link(OTHER, Tag("2.0"))
+    state = {"position": f"{layout.REPOSITORIES}/~", "quarantined": []}
+    state["findings"] = [{"key": tag, "what": "holds no digest", "harmful": True, "removable": True}]
+    at(root, verify.STATE).parent.mkdir(parents=True)
+    at(root, verify.STATE).write_text(json.dumps(state))
+    status, said = run(root, capsys, "--repair")
+    assert (status, said["quarantined"]) == (1, [tag])
+    assert not at(root, tag).exists()
+
+
 def test_slowly(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
 

@@ -92,6 +92,10 @@ async def _verify(held: Storage, options: argparse.Namespace) -> _State:
     state = _State() if options.restart else await _load(held)
     pace, repair, noted = _Pace(options.rate), Repair(held), time.monotonic()
     work = Verification(held, pace, state.position)
+    if options.repair:
+        # What was found by one that stopped, and only looked.
+        left = [finding for finding in state.findings if finding.key not in state.quarantined]
+        state.quarantined += [finding.key for finding in left if await repair.put_away(finding)]
     told = not options.json and sys.stderr.isatty()
     async for findings in work.units():
         state.findings += findings
