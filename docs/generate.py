@@ -373,6 +373,8 @@ def _refusal(path: str, value: Any) -> str:
     if path.startswith("storage.") and path.split(".")[1] in DRIVERS:
         document["storage"] = {}
     _set(document, re.findall(r"\[\]|[^.\[\]]+", path.replace("<name>", "storage")), value)
+    if path == "storage.delete.repositories":  # beside the other deletes alone
+        document["storage"]["delete"]["enabled"] = True
     if path.startswith("access."):  # of no effect where nobody signs in
         document["tokenservice"] = {"issuer": "x"}
     if path.startswith("http.tls.") and "letsencrypt" not in path:  # these have an effect only together

@@ -321,6 +321,7 @@ def service(
         limits=Limits(catalog_max=configuration.catalog.maxentries, tags_max=configuration.tags.maxtags),
         prefix=http.prefix.rstrip("/"),
         deletes=configuration.storage.delete.enabled,
+        removes=configuration.storage.delete.repositories,
         read_only=configuration.storage.maintenance.readonly.enabled,
         redirects=not configuration.storage.redirect.disable,
         headers=headers(configuration),
@@ -360,8 +361,9 @@ def headers(configuration: Configuration) -> tuple[tuple[bytes, bytes], ...]:
 def rules(configuration: Configuration) -> Rules:
     validation = configuration.validation
     classes = frozenset(configuration.policy.repository.classes)
+    twice = configuration.storage.delete.repositories
     if not validation.active:
-        return Rules(check_sizes=False, url_allow=None, platforms=None, classes=classes)
+        return Rules(check_sizes=False, url_allow=None, platforms=None, classes=classes, twice=twice)
     urls, indexes = validation.manifests.urls, validation.manifests.indexes
     listed = {(platform.os, platform.architecture) for platform in indexes.platformlist}
     required = {"all": frozenset[tuple[str, str]](), "none": None, "list": frozenset(listed)}
@@ -371,6 +373,7 @@ def rules(configuration: Configuration) -> Rules:
         url_deny=tuple(map(re.compile, urls.deny)),
         platforms=required[indexes.platforms],
         classes=classes,
+        twice=twice,
     )
 
 

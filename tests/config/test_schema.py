@@ -14,7 +14,7 @@ log.hooks[].disabled log.hooks[].type log.hooks[].levels[] log.hooks[].options.s
 log.hooks[].options.smtp.username log.hooks[].options.smtp.password log.hooks[].options.smtp.insecure
 log.hooks[].options.from log.hooks[].options.to[]
 storage.*.* storage.cache.blobdescriptor storage.cache.layerinfo storage.cache.blobdescriptorsize
-storage.delete.enabled storage.redirect.disable storage.tag.concurrencylimit
+storage.delete.enabled storage.delete.repositories storage.redirect.disable storage.tag.concurrencylimit
 storage.maintenance.uploadpurging.enabled storage.maintenance.uploadpurging.age
 storage.maintenance.uploadpurging.interval storage.maintenance.uploadpurging.dryrun
 storage.maintenance.readonly.enabled

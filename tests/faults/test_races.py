@@ -37,12 +37,12 @@ class Interrupted(FilesystemStorage):
     meanwhile: Callable[[], Coroutine[None, None, object]] | None = None
     started: asyncio.Task[object] | None = None
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, if_empty: bool = False) -> None:
         if self.meanwhile is not None and key.endswith(self.suffix):
             meanwhile, self.meanwhile = self.meanwhile, None
             self.started = asyncio.create_task(meanwhile())
             await asyncio.wait([self.started], timeout=0.5)
-        await super().delete(key)
+        await super().delete(key, if_empty=if_empty)
 
     async def over(self) -> None:
         assert self.started is not None

@@ -70,6 +70,7 @@ def test_nothing_can_be_pushed_or_deleted(
     uploads = f"/v2/{NAME}/blobs/uploads/"
     asked = [("POST", uploads), ("POST", f"{uploads}?mount={layer(package).digest}&from=a/b")]
     asked += [("DELETE", manifest), ("DELETE", f"/v2/{NAME}/manifests/1.0"), ("DELETE", blob)]
+    asked += [("DELETE", f"/v2/{NAME}/_lading/repository")]
     for method, target in asked:
         assert cache.client.request(method, target).expect(405).json()["errors"][0]["code"] == "UNSUPPORTED"
     cache.client.put_manifest(NAME, "2.0", package.manifest).expect(405)

@@ -96,8 +96,8 @@ class Turn(PassingStorage):
         except quarantine.PathNotFoundError:
             return
 
-    def delete(self, key: str) -> Coroutine[Any, Any, None]:
-        return self._in_turn(lambda: self.inner.delete(key))
+    def delete(self, key: str, *, if_empty: bool = False) -> Coroutine[Any, Any, None]:
+        return self._in_turn(lambda: self.inner.delete(key, if_empty=if_empty))
 
     def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""

@@ -62,6 +62,7 @@ class Composition:
                 limits=self.limits,
                 prefix=self.prefix,
                 deletes=self.deletes,
+                removes=self.deletes,
                 read_only=self.read_only,
                 headers=CONFIGURED,
             )

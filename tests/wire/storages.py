@@ -75,9 +75,9 @@ class Watched:
         self._note("move", target)
         await self.inner.move(source, target)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, if_empty: bool = False) -> None:
         self._note("delete", key)
-        await self.inner.delete(key)
+        await self.inner.delete(key, if_empty=if_empty)
 
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""

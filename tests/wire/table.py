@@ -58,6 +58,8 @@ class Row:
     note: str = ""
     removes: bool = False
     """The refusal takes the upload session away."""
+    allow: str = "GET, HEAD"
+    """What a read-only registry still lets be done there."""
     absolute: bool = False
     """The target is not moved below the prefix."""
 
@@ -115,7 +117,7 @@ METHOD_NOT_ALLOWED = "Method not allowed\n"
 def forbidden(row: Row, composition: Composition) -> Row | None:
     """The row of the same request where the composition does not let it happen."""
     if row.kind in {"write", "delete"} and composition.read_only:
-        refused = {**PLAIN, "Allow": "GET, HEAD"}
+        refused = {**PLAIN, "Allow": row.allow}
         return Row(row.method, row.target, 405, refused, METHOD_NOT_ALLOWED, row.send, row.data)
     if row.kind == "delete" and not composition.deletes:
         return refusal(row.method, row.target, 405, "UNSUPPORTED", send=row.send)

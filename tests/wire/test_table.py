@@ -12,13 +12,13 @@ import pytest
 from tests.wire.asgi import Answer
 from tests.wire.compositions import ALL, FILESYSTEM, MEMORY, Composition, World, dump, world
 from tests.wire.content import digest
-from tests.wire.rows import blobs, listings, manifests, paths, pushes, referrers, uploads
+from tests.wire.rows import blobs, listings, manifests, paths, pushes, referrers, repositories, uploads
 from tests.wire.table import Row, check, forbidden
 from tests.wire.world import APP, WORLD
 
 Files = Callable[[], Awaitable[dict[str, bytes]]]
 
-MODULES = [blobs, listings, manifests, paths, pushes, referrers, uploads]
+MODULES = [blobs, listings, manifests, paths, pushes, referrers, repositories, uploads]
 
 
 def _rows() -> list[Row]:

@@ -7,7 +7,18 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from lading.api import blobs, catalog, manifests, naming, referrers, response, routes, tags, uploads
+from lading.api import (
+    blobs,
+    catalog,
+    manifests,
+    naming,
+    referrers,
+    repositories,
+    response,
+    routes,
+    tags,
+    uploads,
+)
 from lading.api.authorize import Authorization
 from lading.api.request import Receive, Request, Scope, Send, current
 from lading.api.response import Header, Response, load, send_response
@@ -44,6 +55,7 @@ HANDLERS: dict[Endpoint, dict[str, Handler]] = {
         "PUT": manifests.put,
     },
     Endpoint.BLOB: {"DELETE": blobs.delete, "GET": blobs.get, "HEAD": blobs.get},
+    Endpoint.REPOSITORY: {"DELETE": repositories.delete},
     Endpoint.UPLOADS: _UPLOADS,
     Endpoint.UPLOAD: _UPLOADS,
 }

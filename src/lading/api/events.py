@@ -67,6 +67,12 @@ async def of_deletion(
         await service.events.happened(found, _occasion(request))
 
 
+async def of_removal(service: Service, request: Request, name: RepositoryName) -> None:
+    """The whole repository has gone."""
+    if service.events is not None:
+        await service.events.happened([Event("delete", name)], _occasion(request))
+
+
 def _occasion(request: Request) -> Occasion:
     request.id = request.id or str(uuid.uuid4())
     host, port = request.scope.get("client") or ("", None)

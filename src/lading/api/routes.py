@@ -37,6 +37,7 @@ class Endpoint(enum.Enum):
     UPLOADS = "blob_upload", "/v2/{name}/blobs/uploads/"
     UPLOAD = "blob_upload_chunk", "/v2/{name}/blobs/uploads/{uuid}"
     CATALOG = "catalog", "/v2/_catalog"
+    REPOSITORY = "repository", "/v2/{name}/_lading/repository"
 
     def __new__(cls, handler: str, template: str) -> Endpoint:
         endpoint = object.__new__(cls)

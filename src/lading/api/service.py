@@ -44,6 +44,8 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     prefix: str = ""
     deletes: bool = False
+    removes: bool = False
+    """Whole repositories can be deleted."""
     read_only: bool = False
     redirects: bool = True
     headers: tuple[tuple[bytes, bytes], ...] = ()

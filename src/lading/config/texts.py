@@ -33,6 +33,8 @@ TEXTS: dict[str, str] = {
     "storage.cache.blobdescriptorsize": "Entries of the `inmemory` cache.",
     "storage.delete.enabled": "Clients may delete blobs, manifests and tags. Only a real `true` enables; anything "
     "else but `false` warns.",
+    "storage.delete.repositories": "Clients may delete whole repositories, too; pushes then cost a second look at "
+    "what they refer to.",
     "storage.redirect.disable": "Serve all content itself, whatever driver and middleware say. Required where "
     "the section is.",
     "storage.tag.concurrencylimit": "Tag links read at a time to find the tags of a digest. 0 is one per CPU.",

@@ -73,8 +73,8 @@ class WatchedStorage:
         detail = {"source.path": source, "dest.path": target}
         await self._watched("Move", detail, self._storage.move(source, target))
 
-    async def delete(self, key: str) -> None:
-        await self._watched("Delete", {"path": key}, self._storage.delete(key))
+    async def delete(self, key: str, *, if_empty: bool = False) -> None:
+        await self._watched("Delete", {"path": key}, self._storage.delete(key, if_empty=if_empty))
 
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""

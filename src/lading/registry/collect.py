@@ -10,8 +10,9 @@ from lading.oci.names import RepositoryName
 from lading.registry import layout, links
 from lading.registry.garbage import Doomed, Plan, Tell, Wish, each
 from lading.registry.marking import Marking
-from lading.registry.ports import PathNotFoundError, Storage
+from lading.registry.ports import Storage
 from lading.registry.quarantine import COLLECTED, Quarantine
+from lading.registry.repositories import Repositories
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +69,9 @@ async def _remove_blob(storage: Storage, digest: Digest) -> None:
 async def _remove_repository(storage: Storage, name: RepositoryName) -> None:
     """Repositories whose names begin with this one's lie below it, and stay."""
     log.info("Deleting empty repository: %s", name)
-    for part in (layout.MANIFESTS, "_layers", "_referrers", layout.UPLOADS):
+    for part in layout.PARTS:
         await links.delete(storage, f"{layout.repository(name)}/{part}")
-    try:
-        if not await storage.list(layout.repository(name), limit=1):
-            await storage.delete(layout.repository(name))
-    except PathNotFoundError:
-        return
+    await Repositories(storage).tidy(name)
 
 
 def _directory(link: str) -> str:

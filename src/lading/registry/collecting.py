@@ -16,6 +16,7 @@ from lading.registry.garbage import Doomed, Plan, Wish, never
 from lading.registry.marking import Marking
 from lading.registry.ports import PathNotFoundError, Storage, StorageError
 from lading.registry.quarantine import ANNOUNCED_SECONDS, COLLECTED, Batch, Quarantine
+from lading.registry.repositories import Repositories
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,8 @@ class Collector:
                 await quarantine.discard(batch)
                 done.discarded += 1
         await self._put_away(quarantine, made, begun, done)
+        for name in made.empty:
+            await Repositories(self.storage).leave(name)
         if done.left:
             log.warning("garbage is left: marking and putting away take more than a quarter of the quarantine")
         done.warnings = made.warnings
@@ -166,7 +169,7 @@ class _Histories:
     async def _read(self, name: RepositoryName, tag: Tag) -> None:
         for algorithm in HEX_DIGITS:
             try:
-                digests = await self.storage.list(f"{layout.tag(name, tag)}/index/{algorithm}")
+                digests = await self.storage.list(f"{layout.tag(name, tag)}/{layout.HISTORY}/{algorithm}")
             except PathNotFoundError:
                 continue
             for encoded in digests:

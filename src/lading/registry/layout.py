@@ -33,14 +33,21 @@ BLOBS = f"{ROOT}/blobs"
 QUARANTINE = f"{ROOT}/_lading/quarantine"
 
 MANIFESTS = "_manifests"
+REVISIONS = f"{MANIFESTS}/revisions"
 LAYERS = "_layers"
 SCHEDULE = "/scheduler-state.json"
 """At the root: when what is pulled through expires, in the original's form."""
 UPLOADS = "_uploads"
+REFERRERS = "_referrers"
+PULLED = "_pulled"
+PARTS = (MANIFESTS, UPLOADS, LAYERS, REFERRERS, PULLED)
+"""What a repository's own directory holds. All else there are repositories whose names begin with its name."""
 FILES = ("data", "link", "startedat")
 """What keys of objects end in. The registry never asks whether there is a directory of such a name."""
 CURRENT_LINK = "current/link"
 """Below a tag: without it, there is none."""
+HISTORY = "index"
+"""Below a tag: what it has shown."""
 
 
 def _digest_path(digest: Digest) -> str:
@@ -66,7 +73,7 @@ def manifests(name: RepositoryName) -> str:
 
 
 def manifest_link(name: RepositoryName, digest: Digest) -> str:
-    return f"{REPOSITORIES}/{name}/{MANIFESTS}/revisions/{_digest_path(digest)}/link"
+    return f"{REPOSITORIES}/{name}/{REVISIONS}/{_digest_path(digest)}/link"
 
 
 def tags(name: RepositoryName) -> str:
@@ -82,7 +89,7 @@ def tag_link(name: RepositoryName, tag: Tag) -> str:
 
 
 def tag_history_link(name: RepositoryName, tag: Tag, digest: Digest) -> str:
-    return f"{REPOSITORIES}/{name}/{MANIFESTS}/tags/{tag}/index/{_digest_path(digest)}/link"
+    return f"{REPOSITORIES}/{name}/{MANIFESTS}/tags/{tag}/{HISTORY}/{_digest_path(digest)}/link"
 
 
 def referrers(name: RepositoryName, subject: Digest, algorithm: str) -> str:
@@ -98,7 +105,7 @@ def pulled(name: str, digest: Digest) -> str:
 
 
 def revisions(name: str, algorithm: str) -> str:
-    return f"{REPOSITORIES}/{name}/{MANIFESTS}/revisions/{algorithm}"
+    return f"{REPOSITORIES}/{name}/{REVISIONS}/{algorithm}"
 
 
 def layers(name: str, algorithm: str) -> str:

@@ -90,11 +90,32 @@ class Manifests:
         begun = time.monotonic()
         await validation.check(self.rules, self.blobs, name, manifest, classes)
         subject = await self._store(name, manifest, digest, data, tags)
-        if time.monotonic() - begun > SETTLE_SECONDS:
+        if self.rules.twice or time.monotonic() - begun > SETTLE_SECONDS:
             # What was there may have been collected: who looks now brings it back.
-            await validation.check(self.rules, self.blobs, name, manifest, classes)
-            await self.get(name, digest)
+            try:
+                await self._check_again(name, manifest, digest, classes)
+            except RegistryError:
+                if not self.rules.twice:
+                    raise
+                await self._take_back(name, manifest, digest, classes)
         return Pushed(digest, tags, subject)
+
+    async def _check_again(
+        self, name: RepositoryName, manifest: Manifest, digest: Digest, classes: frozenset[str]
+    ) -> None:
+        await validation.check(self.rules, self.blobs, name, manifest, classes)
+        await self.get(name, digest)
+
+    async def _take_back(
+        self, name: RepositoryName, manifest: Manifest, digest: Digest, classes: frozenset[str]
+    ) -> None:
+        """The repository was deleted meanwhile (decision 0012). Raises unless somebody has made it whole again."""
+        async with self.storage.hold(layout.manifests(name), shared=False):
+            try:
+                await self._check_again(name, manifest, digest, classes)
+            except RegistryError:
+                await self._delete(name, digest)
+                raise
 
     async def _store(
         self, name: RepositoryName, manifest: Manifest, digest: Digest, data: bytes, tags: list[Tag]
@@ -119,22 +140,23 @@ class Manifests:
 
         Children of an index and referrers stay. Raises MANIFEST_UNKNOWN.
         """
-        link = layout.manifest_link(name, digest)
-        if await links.read(self.storage, link) is None:
+        if await links.read(self.storage, layout.manifest_link(name, digest)) is None:
             raise errors.MANIFEST_UNKNOWN()
         await self.blobs.forget(name, digest)
         async with self.storage.hold(layout.manifests(name), shared=False):
-            # Tags first: at no moment does a tag lead to what is gone.
-            tags = await self.tags.of(name, digest)
-            for tag in tags:
-                with contextlib.suppress(RegistryError):  # deleted by somebody who does not hold the directory
-                    await self.tags.delete(name, tag)
-            await self._forget_subject(name, digest)
-            deleted = await links.delete(self.storage, link)
+            tags, deleted = await self._delete(name, digest)
         await self.blobs.forget(name, digest)
         if not deleted:
             raise errors.MANIFEST_UNKNOWN()
         return tags
+
+    async def _delete(self, name: RepositoryName, digest: Digest) -> tuple[list[Tag], bool]:
+        """Returns the tags that have gone, and whether the manifest was there."""
+        # Tags first: at no moment does a tag lead to what is gone.
+        tags = await self.tags.of(name, digest)
+        await self.tags.delete_all(name, tags)
+        await self._forget_subject(name, digest)
+        return tags, await links.delete(self.storage, layout.manifest_link(name, digest))
 
     async def delete_tag(self, name: RepositoryName, tag: Tag) -> None:
         """The manifest stays. Raises MANIFEST_UNKNOWN."""

@@ -220,10 +220,11 @@ class Storage(Protocol):
         """
         ...
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, if_empty: bool = False) -> None:
         """Remove an object, or a directory with all below it, unfinished objects included.
 
-        Never a sibling that shares a prefix.
+        Never a sibling that shares a prefix. With `if_empty` only directories go, as far as there is no object in
+        them, nor one that comes meanwhile; and nothing there is no error.
         """
         ...
 

@@ -26,6 +26,7 @@ from lading.registry.fills import Fills
 from lading.registry.manifests import Manifests, Pushed, StoredManifest
 from lading.registry.ports import Reader, Storage, StorageError, found
 from lading.registry.referrers import Referrers
+from lading.registry.removal import Removal, Removed
 from lading.registry.sources import Source, Sources
 from lading.registry.tags import Tags
 from lading.registry.uploads import Upload, Uploads
@@ -404,6 +405,15 @@ class PulledReferrers(Referrers):
             except (UpstreamError, RegistryError) as failure:
                 log.warning("the referrers of %s in %s are those that are cached: %s", subject, name, failure)
         return await super().page(name, subject, artifact_type=artifact_type, after=after, limit=limit)
+
+
+@dataclass(frozen=True)
+class PulledRemoval(Removal):
+    pulling: PullThrough = field(kw_only=True)
+
+    async def remove(self, name: RepositoryName) -> Removed:
+        self.pulling.refuse(name)
+        return await super().remove(name)
 
 
 @dataclass(slots=True)

@@ -15,11 +15,13 @@ from lading.registry.pullthrough import (
     PulledBlobs,
     PulledManifests,
     PulledReferrers,
+    PulledRemoval,
     PulledTags,
     PulledUploads,
     PullThrough,
 )
 from lading.registry.referrers import Referrers
+from lading.registry.removal import Removal
 from lading.registry.repositories import Repositories
 from lading.registry.sources import Sources
 from lading.registry.tags import Tags
@@ -36,6 +38,7 @@ class Registry:
     tags: Tags
     referrers: Referrers
     repositories: Repositories
+    removal: Removal
     sources: Sources | None = None
     """What it pulls through from, if it does."""
 
@@ -63,6 +66,7 @@ class Registry:
             tags=tags,
             referrers=referrers,
             repositories=Repositories(storage),
+            removal=Removal(storage, blobs, tags),
         )
 
     @classmethod
@@ -93,5 +97,6 @@ class Registry:
             tags=tags,
             referrers=PulledReferrers(storage, pulling=pulling, manifests=manifests),
             repositories=Repositories(storage),
+            removal=PulledRemoval(storage, blobs, tags, pulling=pulling),
             sources=sources,
         )

@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from lading.oci.digest import HEX_DIGITS, Digest
 from lading.oci.names import RepositoryName
 from lading.registry import layout, links
 from lading.registry.access import EVERYTHING, Grants
@@ -38,20 +37,26 @@ class Repositories:
             after = names[-1]
 
     async def leave(self, name: RepositoryName) -> None:
-        """Without manifests and tags it is listed no more, until something is pushed or pulled there again."""
+        """Without manifests and tags it is listed no more, until something is pushed or pulled there again.
+
+        What holds anything stays, and so does what comes meanwhile: only histories of tags that are gone go.
+        """
         if await found(self.storage, layout.manifests(name)) is None:
             return
+        tags = layout.tags(name)
         async with self.storage.hold(layout.manifests(name), shared=False):
-            if not await self._has_manifests(name):
-                await links.delete(self.storage, layout.manifests(name))
+            shown = set(await self._names(tags, holding=layout.CURRENT_LINK))
+            for tag in await self._names(tags):
+                if tag not in shown:
+                    await links.delete(self.storage, f"{tags}/{tag}/{layout.HISTORY}")
+            await self.storage.delete(layout.manifests(name), if_empty=True)
 
-    async def _has_manifests(self, name: RepositoryName) -> bool:
-        for algorithm in HEX_DIGITS:
-            for encoded in await self._names(layout.revisions(name, algorithm)):
-                link = layout.manifest_link(name, Digest(f"{algorithm}:{encoded}"))
-                if await found(self.storage, link) is not None:
-                    return True
-        return bool(await self._names(layout.tags(name), holding=layout.CURRENT_LINK))
+    async def tidy(self, name: RepositoryName) -> None:
+        """Directories go in which nothing is left: that of the repository, and those above it."""
+        directory = name.split("/")
+        while directory and not await self._names(layout.repository("/".join(directory))):
+            await self.storage.delete(layout.repository("/".join(directory)), if_empty=True)
+            directory.pop()
 
     async def _names(self, key: str, holding: str = "") -> Sequence[str]:
         try:

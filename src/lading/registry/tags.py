@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from lading.oci import errors
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """`concurrency` bounds the links that are read at once to find the tags of a digest."""
+    """`concurrency` bounds the links that are read or deleted at once."""
 
     storage: Storage
     concurrency: int = 8
@@ -40,10 +41,22 @@ class Tags:
 
     async def delete(self, name: RepositoryName, tag: Tag) -> None:
         """The manifest stays. Raises MANIFEST_UNKNOWN."""
-        # The current link goes first: a crash in between leaves a tag that is gone, not half of one.
-        if not await links.delete(self.storage, layout.tag_link(name, tag)):
+        if not await self.delete_all(name, [tag]):
             raise errors.MANIFEST_UNKNOWN(detail=f"unknown tag={tag}")
-        await links.delete(self.storage, layout.tag(name, tag))
+
+    async def delete_all(self, name: RepositoryName, tags: Sequence[Tag]) -> list[Tag]:
+        """Returns those that were there. Whoever deletes tags because somebody wants it does so here."""
+
+        async def unlink(tag: Tag) -> bool:
+            return await links.delete(self.storage, layout.tag_link(name, tag))
+
+        async def clear(tag: Tag) -> bool:
+            return await links.delete(self.storage, layout.tag(name, tag))
+
+        # The current links go first: a crash in between leaves tags that are gone, not halves of some.
+        there = await self._each(unlink, tags)
+        await self._each(clear, tags)
+        return [tag for tag, was_there in zip(tags, there, strict=True) if was_there]
 
     async def page(self, name: RepositoryName, *, after: str = "", limit: int | None = None) -> list[Tag]:
         """Up to `limit` tags that sort after `after`, in byte order. Raises NAME_UNKNOWN."""
@@ -63,18 +76,25 @@ class Tags:
 
     async def of(self, name: RepositoryName, digest: Digest) -> list[Tag]:
         """The tags that point to the digest."""
-        gate = asyncio.Semaphore(self.concurrency)
 
         async def points_there(tag: Tag) -> bool:
-            async with gate:
-                return await links.read(self.storage, layout.tag_link(name, tag)) == digest
+            return await links.read(self.storage, layout.tag_link(name, tag)) == digest
 
         try:
             tags = [Tag(entry) for entry in await self.storage.list(layout.tags(name)) if is_tag(entry)]
         except PathNotFoundError:
             return []
-        found = await asyncio.gather(*map(points_there, tags))
+        found = await self._each(points_there, tags)
         return [tag for tag, points in zip(tags, found, strict=True) if points]
+
+    async def _each(self, work: Callable[[Tag], Awaitable[bool]], tags: Sequence[Tag]) -> list[bool]:
+        gate = asyncio.Semaphore(self.concurrency)
+
+        async def one(tag: Tag) -> bool:
+            async with gate:
+                return await work(tag)
+
+        return await asyncio.gather(*map(one, tags))
 
     async def _check_repository(self, name: RepositoryName, cause: PathNotFoundError) -> None:
         try:

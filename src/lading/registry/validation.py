@@ -30,7 +30,8 @@ class Rules:
     """The operator's part of the rules, from the `validation` and `policy` sections of the configuration.
 
     `url_allow` None means any URL, `platforms` None that no child of an index must exist, an empty set that
-    all must; `classes` empty means that every kind of image is welcome.
+    all must; `classes` empty means that every kind of image is welcome. `twice` has it all looked at again when
+    the manifest is stored, since whole repositories may be deleted meanwhile (decision 0012).
     """
 
     check_sizes: bool = True
@@ -38,6 +39,7 @@ class Rules:
     url_deny: tuple[re.Pattern[str], ...] = ()
     platforms: frozenset[tuple[str, str]] | None = frozenset()
     classes: frozenset[str] = frozenset()
+    twice: bool = False
 
     def allows_url(self, url: str) -> bool:
         if len(url) > _MAX_URL_LENGTH:

@@ -123,8 +123,14 @@ class MemoryStorage:
         self._place(target, node)
         self._take(source, node)
 
-    async def delete(self, key: str) -> None:
-        self._take(key, self._node(key))
+    async def delete(self, key: str, *, if_empty: bool = False) -> None:
+        if not if_empty:
+            self._take(key, self._node(key))
+            return
+        with contextlib.suppress(PathNotFoundError):
+            node = self._node(key)
+            if isinstance(node, _Directory) and _prune(node):
+                self._take(key, node)
 
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
@@ -310,6 +316,14 @@ class MemoryWriter:
     def _end(self, how: str) -> None:
         self._ended = how
         self._object.held = False
+
+
+def _prune(directory: _Directory) -> bool:
+    """Whether it is empty now."""
+    for name, node in list(directory.children.items()):
+        if isinstance(node, _Directory) and _prune(node):
+            del directory.children[name]
+    return not directory.children
 
 
 def _exists(node: _Object | _Directory | None, path: str) -> bool:

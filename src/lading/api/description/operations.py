@@ -371,6 +371,20 @@ OPERATIONS: tuple[Operation, ...] = (
             ),
         )
     ),
+    Operation(
+        "deleteRepository",
+        "DELETE",
+        Endpoint.REPOSITORY,
+        "Delete a repository with all that it has: an extension, off unless configured.",
+        "",
+        (NAME,),
+        (
+            Answer(202, "It is no longer there."),
+            refusal(400, "The name is not valid.", errors.NAME_INVALID),
+            refusal(404, "There is no such repository.", errors.NAME_UNKNOWN),
+            DELETES_OFF,
+        ),
+    ),
     *_both(
         Operation(
             "getCatalog",

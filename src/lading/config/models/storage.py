@@ -91,6 +91,12 @@ class Delete(Section):
     """Only a real `true` enables deletion; `"true"` in quotes, or 1, leaves it off."""
 
     enabled: Annotated[bool, Reads(_only_true)] = False
+    repositories: Flag = False
+    """Whole repositories can be deleted, too."""
+
+    def complaints(self) -> Iterator[Problem]:
+        if self.repositories and not self.enabled:
+            yield ("repositories",), "has no effect unless storage.delete.enabled is true"
 
 
 _REDIRECT_PROBLEM = "invalid type for redirect config: disable must be true or false"

@@ -78,9 +78,17 @@ def place(descriptor: int, source: str, target: str, objects: Objects) -> None:
     put_all([objects])
 
 
+def is_at(descriptor: int, path: str) -> bool:
+    """Whether what is open was not deleted: there may be another at its path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def check_same(descriptor: int, path: str) -> None:
-    """Raises `FileNotFoundError` where the open file was deleted, though there may be another at its path."""
-    if not os.path.samestat(os.fstat(descriptor), os.stat(path)):
+    """Raises `FileNotFoundError` where the open file was deleted."""
+    if not is_at(descriptor, path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
@@ -113,6 +121,22 @@ def delete(path: str) -> None:
                 # Somebody is still making files in it.
                 if error.errno != errno.ENOTEMPTY or attempt == ATTEMPTS - 1:
                     raise
+
+
+def prune(path: str) -> None:
+    """The directory and those below it, as far as they are empty."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with os.scandir(path) as entries:
+            inner = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for directory in inner:
+            prune(directory)
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+        else:
+            _settled.pop(path, None)
 
 
 def create(path: str) -> int:

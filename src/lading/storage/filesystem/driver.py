@@ -175,10 +175,10 @@ class FilesystemStorage:
         with _StorageErrors(source):
             await self._in_thread(changes.move, source_path, target_path)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, if_empty: bool = False) -> None:
         path = self._path(key)
         with _StorageErrors(key):
-            await self._in_thread(changes.delete, path)
+            await self._in_thread(changes.prune if if_empty else changes.delete, path)
 
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
@@ -213,25 +213,37 @@ class FilesystemStorage:
     @contextlib.asynccontextmanager
     async def hold(self, key: str, *, shared: bool) -> AsyncIterator[None]:
         path = self._path(key)
-        with _StorageErrors(key):
-            try:
-                descriptor = os.open(path, _DIRECTORY)
-            except FileNotFoundError:
-                descriptor = await self._in_thread(_make_and_open, path)
+        descriptor = await self._directory(path, key)
         try:
             since = time.monotonic()
             while True:
                 waited = time.monotonic() - since
                 with _StorageErrors(key):
                     yields = shared and waited < YIELD_SECONDS and _somebody_waits(descriptor)
-                    if not yields and _lock(descriptor, shared=shared):
+                    locked = not yields and _lock(descriptor, shared=shared)
+                    if locked and changes.is_at(descriptor, path):
                         break
+                if locked:
+                    # Whoever held it before has removed it: others hold the one that is there now.
+                    os.close(descriptor)
+                    descriptor = -1
+                    descriptor = await self._directory(path, key)
+                    continue
                 if not shared and waited > PATIENCE_SECONDS:
                     _say_that_we_wait(descriptor)
                 await asyncio.sleep(HOLD_SECONDS)
             yield
         finally:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    async def _directory(self, path: str, key: str) -> int:
+        """Open; made where it is missing."""
+        with _StorageErrors(key):
+            try:
+                return os.open(path, _DIRECTORY)
+            except FileNotFoundError:
+                return await self._in_thread(_make_and_open, path)
 
     async def redirect(self, key: str, method: str, client: str = "") -> str | None:  # noqa: ARG002
         check_key(DRIVER, key)
@@ -465,9 +477,8 @@ def _open_exclusively(path: str, key: str) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Between open and lock the last writer may have moved the file away: then this is not ours.
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    return descriptor
+            if changes.is_at(descriptor, path):
+                return descriptor
         except BlockingIOError:
             os.close(descriptor)
             raise BusyError(DRIVER, f"another writer is active: {key}") from None

@@ -234,8 +234,10 @@ class FrostfsStorage:
         await self.remove([*replaced, *moved])
         return None
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, if_empty: bool = False) -> None:
         check_key(DRIVER, key)
+        if if_empty:
+            return
         gone = await self.below(key) or await self.under(key)
         if not gone:
             raise PathNotFoundError(DRIVER, key)

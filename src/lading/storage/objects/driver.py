@@ -128,9 +128,9 @@ class ObjectStorage:
         if source != target and not await to_the_end(move()):
             raise PathNotFoundError(self.name, source)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, if_empty: bool = False) -> None:
         name = self._name(key)
-        if not await to_the_end(self._delete(name)):
+        if not if_empty and not await to_the_end(self._delete(name)):
             raise PathNotFoundError(self.name, key)
 
     async def list(

@@ -133,8 +133,10 @@ class S3Storage:
             await multipart.copy(self._bucket, source, target, answer["ContentLength"])
             await self._bucket.call("delete_object", source, Key=name)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, if_empty: bool = False) -> None:
         check_key(DRIVER, key)
+        if if_empty:
+            return
         found = self._is_of_uploads(key) and await self._abort(key)
         if self._may_be_unfinished(key):
             # The lease goes first: a writer that finds it gone makes nothing anew.

@@ -44,8 +44,8 @@ class PassingStorage:
     def move(self, source: str, target: str) -> Coroutine[Any, Any, None]:
         return self.inner.move(source, target)
 
-    def delete(self, key: str) -> Coroutine[Any, Any, None]:
-        return self.inner.delete(key)
+    def delete(self, key: str, *, if_empty: bool = False) -> Coroutine[Any, Any, None]:
+        return self.inner.delete(key, if_empty=if_empty)
 
     def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""

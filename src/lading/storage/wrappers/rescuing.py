@@ -55,8 +55,11 @@ class RescuingStorage(PassingStorage):
             for key in upon:
                 await self.stat(key)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str, *, if_empty: bool = False) -> None:
         """With what was collected of it: what somebody deletes does not come back."""
+        if if_empty:
+            await self.inner.delete(key, if_empty=True)
+            return
         try:
             await self.inner.delete(key)
         except PathNotFoundError:

@@ -254,6 +254,42 @@ async def case_delete_only_what_is_below(t: Trial) -> None:
             equal(await t.storage.get(t.key(*each)), b"content", t.key(*each))
 
 
+async def case_delete_if_empty(t: Trial) -> None:
+    """Directories go that hold no object; objects never do."""
+    for names in (["a", "b", "gone"], ["c", "d", "gone"], ["c", "stays"]):
+        await t.storage.put(t.key("directory", *names), b"content")
+    for names in (["a", "b", "gone"], ["c", "d", "gone"]):
+        await t.storage.delete(t.key("directory", *names))
+    await t.storage.delete(t.key("directory"), if_empty=True)
+    equal(await t.list(t.key("directory")), ["c"], "what is left")
+    equal(await t.list(t.key("directory", "c")), ["stays"], "the object")
+    for untouched in (t.key("directory", "c", "stays"), t.key("missing"), t.key("never", "was")):
+        await t.storage.delete(untouched, if_empty=True)
+    equal(await t.storage.get(t.key("directory", "c", "stays")), b"content", "the object")
+    await t.storage.delete(t.key("directory", "c", "stays"))
+    await t.storage.delete(t.key("directory"), if_empty=True)
+    equal(await _names(t, t.key("directory")), [], "nothing is left")
+    equal(await _names(t, t.key()), [], "nor the directory")
+
+
+async def case_hold_a_directory_that_goes(t: Trial) -> None:
+    """Whoever has waited for it, and whoever comes later, hold the same one."""
+    key, inside, leave = t.key("held"), asyncio.Event(), asyncio.Event()
+    async with t.storage.hold(key, shared=False):
+        waiting = asyncio.create_task(_have_alone(t, key, inside, leave))
+        await asyncio.wait([waiting], timeout=0.05)
+        await t.storage.delete(key, if_empty=True)
+    later = t.storage.hold(key, shared=True)
+    entering = asyncio.create_task(_enter(later))
+    await asyncio.wait([entering], timeout=0.1)
+    both = inside.is_set() and entering.done()
+    leave.set()
+    await entering
+    await later.__aexit__(None, None, None)
+    await waiting
+    assert not both, "one who has it alone, and another"
+
+
 async def case_hold_alone(t: Trial) -> None:
     """Whoever waits to hold a directory alone gets it, though others share it without a pause."""
     key, alone = t.key("held"), asyncio.Event()
@@ -282,9 +318,11 @@ async def _enter(holding: AbstractAsyncContextManager[None]) -> None:
     await holding.__aenter__()
 
 
-async def _have_alone(t: Trial, key: str, alone: asyncio.Event) -> None:
+async def _have_alone(t: Trial, key: str, alone: asyncio.Event, leave: asyncio.Event | None = None) -> None:
     async with t.storage.hold(key, shared=False):
         alone.set()
+        if leave is not None:
+            await leave.wait()
 
 
 async def _names(t: Trial, key: str, *, after: str = "", limit: int | None = None) -> Sequence[str]:
