@@ -194,7 +194,7 @@ def application(
         at_end.append(tracing.close)
     watch = functools.partial(oversight.watched, counting=figures, tracing=tracing)
     made_storage = storage(configuration, watch, serving=True)
-    known = _descriptors(configuration, made_storage, figures)
+    known = shared_descriptors(configuration, made_storage, figures)
     serving = service(configuration, made_storage, secret, figures, known)
     if pulling(configuration) and not made_storage.traits.shared:
         from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
@@ -219,8 +219,8 @@ def application(
     return made if tracing is None else tracing.application(made)
 
 
-def _descriptors(
-    configuration: Configuration, storage: Storage, figures: Figures | None
+def shared_descriptors(
+    configuration: Configuration, storage: Storage, figures: Figures | None = None
 ) -> RedisDescriptors | None:
     """To be called where the event loop runs, or is set: there it works."""
     if not cached(configuration):
@@ -285,7 +285,7 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
         if pulling(configuration) and watched.traits.shared:
             from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
-            known = _descriptors(configuration, watched, figures)
+            known = shared_descriptors(configuration, watched, figures)
             chores.append(proxy.expiry(configuration, watched, known).run)
         if configuration.notifications.active:
             from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import

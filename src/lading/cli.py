@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from lading import __version__, build
-from lading.commands import api, auth, collect, events, migrate, quarantine, verify
+from lading.commands import api, auth, collect, events, manifests, migrate, quarantine, repositories, tags, verify
 from lading.compose.check import check, servable
 from lading.compose.error import BuildError
 from lading.config import activation, editor, show
@@ -67,6 +67,9 @@ def _parser(name: str) -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
     collect.add(commands)
     events.add(commands)
+    repositories.add(commands)
+    tags.add(commands)
+    manifests.add(commands)
     quarantine.add(commands)
     verify.add(commands)
     auth.add(commands)

@@ -23,6 +23,10 @@ class Blobs:
         """In bytes. Raises BLOB_UNKNOWN, also where the link is there and the data is not."""
         return (await self._find(name, digest))[1]
 
+    async def all(self, name: RepositoryName) -> list[Digest]:
+        """Every blob that the repository has, whether or not a manifest refers to it."""
+        return await links.listed(self.storage, f"{layout.repository(name)}/{layout.LAYERS}")
+
     async def open(self, name: RepositoryName, digest: Digest) -> Reader:
         """The caller closes the reader. Raises BLOB_UNKNOWN."""
         linked = await self._linked(name, digest)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
-from lading.oci.digest import Digest, InvalidDigestError
+from lading.oci.digest import HEX_DIGITS, Digest, InvalidDigestError
 from lading.registry.cache import Cache
 from lading.registry.ports import PathNotFoundError, Storage
 
@@ -54,6 +55,20 @@ async def follow(storage: Storage, key: str, digest: Digest, known: Known) -> Di
     if linked == digest:
         known.put(key, True, len(key))
     return linked
+
+
+async def listed(storage: Storage, directory: str) -> list[Digest]:
+    """What is linked below a directory of links, by algorithm and in byte order."""
+    found: list[Digest] = []
+    for algorithm in HEX_DIGITS:
+        try:
+            names = await storage.list(f"{directory}/{algorithm}", holding="link")
+        except PathNotFoundError:
+            continue
+        for encoded in names:
+            with contextlib.suppress(InvalidDigestError):
+                found.append(Digest.parse(f"{algorithm}:{encoded}"))
+    return found
 
 
 def content(digest: Digest) -> bytes:

@@ -57,6 +57,10 @@ class Manifests:
         """The digest a reference stands for now. Raises MANIFEST_UNKNOWN for an unknown tag."""
         return reference if isinstance(reference, Digest) else await self.tags.get(name, reference)
 
+    async def all(self, name: RepositoryName) -> list[Digest]:
+        """Every manifest that the repository has, tagged or not."""
+        return await links.listed(self.storage, f"{layout.repository(name)}/{layout.REVISIONS}")
+
     async def get(self, name: RepositoryName, digest: Digest) -> StoredManifest:
         """Raises MANIFEST_UNKNOWN."""
         linked = await links.follow(self.storage, layout.manifest_link(name, digest), digest, self.known)

@@ -59,14 +59,15 @@ class Registry:
         blobs = Blobs(storage, descriptors=descriptors)
         tags = Tags(storage, tag_concurrency)
         referrers = Referrers(storage)
+        manifests = Manifests(storage, blobs, tags, referrers, rules or Rules())
         return cls(
             blobs=blobs,
             uploads=Uploads(storage, blobs),
-            manifests=Manifests(storage, blobs, tags, referrers, rules or Rules()),
+            manifests=manifests,
             tags=tags,
             referrers=referrers,
             repositories=Repositories(storage),
-            removal=Removal(storage, blobs, tags),
+            removal=Removal(storage, blobs, tags, manifests),
         )
 
     @classmethod
@@ -97,6 +98,6 @@ class Registry:
             tags=tags,
             referrers=PulledReferrers(storage, pulling=pulling, manifests=manifests),
             repositories=Repositories(storage),
-            removal=PulledRemoval(storage, blobs, tags, pulling=pulling),
+            removal=PulledRemoval(storage, blobs, tags, manifests, pulling=pulling),
             sources=sources,
         )

@@ -10,6 +10,7 @@ from lading.oci.digest import HEX_DIGITS, Digest
 from lading.oci.names import RepositoryName, Tag, is_tag
 from lading.registry import layout, links
 from lading.registry.blobs import Blobs
+from lading.registry.manifests import Manifests
 from lading.registry.ports import PathNotFoundError, Storage
 from lading.registry.repositories import Repositories
 from lading.registry.tags import Tags
@@ -31,6 +32,7 @@ class Removal:
     storage: Storage
     blobs: Blobs
     tags: Tags
+    manifests: Manifests
 
     async def remove(self, name: RepositoryName) -> Removed:
         """With its tags, manifests, blobs and uploads; not with repositories whose names begin with its name.
@@ -39,7 +41,7 @@ class Removal:
         """
         if not set(layout.PARTS) & set(await self._names(layout.repository(name))):
             raise errors.NAME_UNKNOWN(detail={"name": name})
-        linked = await self._digests(name) if self.blobs.descriptors is not None else []
+        linked = await self._believed(name) if self.blobs.descriptors is not None else []
         for digest in linked:
             await self.blobs.forget(name, digest)
         async with self.storage.hold(layout.manifests(name), shared=False):
@@ -69,14 +71,9 @@ class Removal:
                 await links.delete(self.storage, key)
         return Removed(len(gone), count)
 
-    async def _digests(self, name: RepositoryName) -> list[Digest]:
-        """All that a cache may believe to be here."""
-        return [
-            Digest(f"{algorithm}:{encoded}")
-            for algorithm in HEX_DIGITS
-            for key in (layout.revisions(name, algorithm), layout.layers(name, algorithm))
-            for encoded in await self._names(key)
-        ]
+    async def _believed(self, name: RepositoryName) -> list[Digest]:
+        """All that a cache may take to be here."""
+        return [*await self.manifests.all(name), *await self.blobs.all(name)]
 
     async def _names(self, key: str) -> Sequence[str]:
         try:
