@@ -127,6 +127,32 @@ def test_what_is_wrong_is_told_and_repaired(root: Path, capsys: pytest.CaptureFi
     assert run(root, capsys) == (0, {"findings": [], "quarantined": []})
 
 
+def test_a_tag_goes_with_its_manifest_in_one_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    digest = Digest(TWO.manifest.digest)
+    at(root, layout.blob_data(digest)).write_bytes(b"damaged")
+    status, said = run(root, capsys, "--repair")
+    assert status == 1
+    assert said["quarantined"] == [
+        layout.blob_data(digest),
+        layout.manifest_link(OTHER, digest),
+        layout.tag_link(OTHER, Tag("2.0")),
+    ]
+    assert run(root, capsys) == (0, {"findings": [], "quarantined": []})
+
+
+def test_links_that_only_help_to_find_are_looked_at(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, nowhere = Digest(ONE.manifest.digest), Digest.of(b"nowhere")
+    history = layout.tag_history_link(APP, Tag("1.0"), one)
+    referrer = layout.referrer_link(APP, one, nowhere)
+    at(root, history).write_text("no digest")
+    at(root, referrer).parent.mkdir(parents=True)
+    at(root, referrer).write_text(str(nowhere))
+    status, said = run(root, capsys, "--repair")
+    assert (status, said["quarantined"]) == (0, [history, referrer])
+    assert [finding["harmful"] for finding in said["findings"]] == [False, False]
+    assert run(root, capsys) == (0, {"findings": [], "quarantined": []})
+
+
 def test_it_goes_on_where_it_stopped(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,8 @@ async def apply(storage: Storage, made: Plan) -> None:
     await each(partial(_remove_blob, storage), [digest for digest, _ in made.blobs])
     for name in made.empty:
         await _remove_repository(storage, name)
+    for name in made.bare:
+        await Repositories(storage).leave(name)
 
 
 async def _remove_manifest(storage: Storage, doomed: Doomed) -> None:

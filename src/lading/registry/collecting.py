@@ -96,7 +96,7 @@ class Collector:
                 await quarantine.discard(batch)
                 done.discarded += 1
         await self._put_away(quarantine, made, begun, done)
-        for name in made.empty:
+        for name in made.bare:
             await Repositories(self.storage).leave(name)
         if done.left:
             log.warning("garbage is left: marking and putting away take more than a quarter of the quarantine")

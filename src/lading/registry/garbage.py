@@ -43,6 +43,8 @@ class Plan:
     """Links of repositories to blobs that go."""
     empty: list[RepositoryName] = field(default_factory=list)
     """Repositories in which nothing will be left."""
+    bare: list[RepositoryName] = field(default_factory=list)
+    """Repositories in which no manifest will be left: they leave the catalog, with what they may hold besides."""
     reasons: list[str] = field(default_factory=list)
     """Why the digest that was asked about stays; empty if it goes."""
     warnings: list[str] = field(default_factory=list)

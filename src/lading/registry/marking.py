@@ -112,6 +112,8 @@ class Marking:
             going = Doomed(name, digest, tags, tuple(shown.get(digest, ())), nodes[digest].subject)
             self.deletable.append(going)
             self.tell(f"manifest eligible for deletion: {{{name} {digest} [{' '.join(tags)}]}}")
+        if not kept:
+            self.made.bare.append(name)
         if not all(nodes[digest].readable for digest in kept):
             await self._mark_all_layers(name)
         elif self.wish.older_than:

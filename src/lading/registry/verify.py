@@ -48,6 +48,8 @@ class Verification:
     blobs: int = 0
     repositories: int = 0
     _sizes: dict[str, int | None] = field(default_factory=dict)
+    _broken: set[str] = field(default_factory=set)
+    """Links of this repository that lead nowhere: what leads to one of them is no better."""
 
     async def units(self) -> AsyncIterator[list[Finding]]:
         """What is found in one blob or repository after the other; `position` is behind it.
@@ -104,6 +106,7 @@ class Verification:
 
     async def _repository(self, name: RepositoryName) -> AsyncIterator[Finding]:
         self._sizes.clear()
+        self._broken.clear()
         for algorithm in HEX_DIGITS:
             for encoded in await self._names(layout.layers(name, algorithm)):
                 async for finding in self._link(layout.layer_link, name, f"{algorithm}:{encoded}"):
@@ -118,6 +121,10 @@ class Verification:
             if is_tag(tag):
                 async for finding in self._tag(name, Tag(tag)):
                     yield finding
+                async for finding in self._history(name, Tag(tag)):
+                    yield finding
+        async for finding in self._referrers(name):
+            yield finding
 
     async def _link(
         self, key_of: Callable[[RepositoryName, Digest], str], name: RepositoryName, text: str
@@ -131,8 +138,10 @@ class Verification:
             return
         linked = await links.read(self.storage, key)
         if linked is None:
+            self._broken.add(key)
             yield Finding(key, "holds no digest", removable=True)
         elif await found(self.storage, layout.blob_data(linked)) is None and await found(self.storage, key):
+            self._broken.add(key)
             yield Finding(key, f"leads to {linked}, which is not stored", removable=True)
 
     async def _manifest(self, name: RepositoryName, text: str) -> AsyncIterator[Finding]:
@@ -194,11 +203,34 @@ class Verification:
         digest = await links.read(self.storage, key)
         if digest is None:
             yield Finding(key, "holds no digest", removable=True)
-        elif (
-            await found(self.storage, layout.manifest_link(name, digest)) is None
-            and await links.read(self.storage, key) == digest
-        ):
+        elif await self._lacks(name, digest) and await links.read(self.storage, key) == digest:
             yield Finding(key, f"shows {digest}, which the repository does not have", removable=True)
+
+    async def _lacks(self, name: RepositoryName, digest: Digest) -> bool:
+        link = layout.manifest_link(name, digest)
+        return link in self._broken or await found(self.storage, link) is None
+
+    async def _history(self, name: RepositoryName, tag: Tag) -> AsyncIterator[Finding]:
+        """What a tag has shown. Only collections read it, and manifests go without it: damage harms nobody."""
+        for digest in await links.listed(self.storage, f"{layout.tag(name, tag)}/{layout.HISTORY}"):
+            key = layout.tag_history_link(name, tag, digest)
+            if await links.read(self.storage, key) is None and await found(self.storage, key) is not None:
+                yield Finding(key, "holds no digest", harmful=False, removable=True)
+
+    async def _referrers(self, name: RepositoryName) -> AsyncIterator[Finding]:
+        """Links by which referrers are found: of manifests that are there, and say so themselves."""
+        top = f"{layout.repository(name)}/{layout.REFERRERS}"
+        for algorithm in HEX_DIGITS:
+            for encoded in await self._names(f"{top}/{algorithm}"):
+                try:
+                    subject = Digest.parse(f"{algorithm}:{encoded}")
+                except InvalidDigestError:
+                    continue
+                for digest in await links.listed(self.storage, f"{top}/{algorithm}/{encoded}"):
+                    key = layout.referrer_link(name, subject, digest)
+                    if await self._lacks(name, digest) and await found(self.storage, key) is not None:
+                        what = f"is about {digest}, which the repository does not have"
+                        yield Finding(key, what, harmful=False, removable=True)
 
     async def _names(self, key: str) -> Sequence[str]:
         try:
