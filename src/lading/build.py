@@ -378,8 +378,11 @@ def rules(configuration: Configuration) -> Rules:
 
 
 def purging(configuration: Configuration) -> Purging | None:
+    """None where stale uploads stay, as they do while the registry is read-only."""
     section = configuration.storage.maintenance.uploadpurging
-    return Purging(section.age, section.interval, section.dryrun) if section.enabled else None
+    if not section.enabled or configuration.storage.maintenance.readonly.enabled:
+        return None
+    return Purging(section.age, section.interval, section.dryrun)
 
 
 def collecting(configuration: Configuration) -> Collecting | None:

@@ -14,8 +14,14 @@ from tests.registry.test_collecting import IMAGE, pull
 from tests.servers import azurite, fake_gcs
 from tests.servers.object_stores import service_account
 from tests.servers.versitygw import gateway
+from tests.wire.asgi import Client
 from tests.wire.compositions import dump
 
+from lading import build
+from lading.api.app import Application
+from lading.api.service import Service
+from lading.api.state import StateTokens
+from lading.config.load import read
 from lading.oci.errors import RegistryError
 from lading.oci.names import RepositoryName, Tag
 from lading.registry import layout
@@ -150,6 +156,42 @@ async def test_a_repository_goes_and_nothing_else(storage: Storage) -> None:
     assert await pull(registry, BELOW, Tag("1.0")) == digests(IMAGE)
     with pytest.raises(RegistryError):
         await registry.removal.remove(APP)
+
+
+async def test_read_only_nothing_is_written(storage: Storage) -> None:
+    await store(storage, IMAGE, "1.0", name=APP)
+    upload = await begun(storage, APP, NEW)
+    states, before = StateTokens(b"secret"), await dump(storage)
+    service = Service(Registry.over(storage), states, deletes=True, removes=True, read_only=True)
+    client = Client(Application(service))
+    manifest, blob = f"/v2/{APP}/manifests/{IMAGE.manifest.digest}", IMAGE.blobs[0].digest
+    for method, target, allow in (
+        ("PUT", manifest, "GET, HEAD"),
+        ("DELETE", manifest, "GET, HEAD"),
+        ("DELETE", f"/v2/{APP}/manifests/1.0", "GET, HEAD"),
+        ("DELETE", f"/v2/{APP}/blobs/{blob}", "GET, HEAD"),
+        ("POST", f"/v2/{APP}/blobs/uploads/", "GET, HEAD"),
+        ("POST", f"/v2/{BELOW}/blobs/uploads/?mount={blob}&from={APP}", "GET, HEAD"),
+        ("PATCH", f"/v2/{APP}/blobs/uploads/{upload}", "GET, HEAD"),
+        ("PUT", f"/v2/{APP}/blobs/uploads/{upload}", "GET, HEAD"),
+        ("DELETE", f"/v2/{APP}/blobs/uploads/{upload}", "GET, HEAD"),
+        ("DELETE", f"/v2/{APP}/_lading/repository", ""),
+    ):
+        answer = await client.send(method, target)
+        assert (answer.status, answer.header("allow")) == (405, allow), f"{method} {target}"
+    (await client.send("GET", manifest)).expect(200)
+    assert await dump(storage) == before
+
+
+def test_read_only_housekeeping_has_nothing_to_do(tmp_path: Path) -> None:
+    maintenance = "{garbagecollection: {enabled: true}, %s}"
+    text = f"version: 0.1\nstorage: {{filesystem: {{}}, maintenance: {maintenance}}}\nhttp: {{}}\n"
+    for readonly in (False, True):
+        path = tmp_path / f"{readonly}.yml"
+        path.write_text(text % f"readonly: {{enabled: {str(readonly).lower()}}}")
+        configuration = read(str(path)).configuration
+        for work in (build.purging(configuration), build.collecting(configuration)):
+            assert (work is None) == readonly
 
 
 async def _no_time(_: float) -> None: ...

@@ -75,7 +75,8 @@ class Marking:
             name = RepositoryName(found_name)
             names.append(name)
             self.tell(name)
-            await self._mark_repository(name)
+            if not await self._mark_repository(name):
+                self.made.bare.append(name)
         if self.wish.older_than:
             # A push may have begun in a repository that has no manifest yet.
             async for found_name in Repositories(self.storage).walk(layout.LAYERS):
@@ -89,7 +90,8 @@ class Marking:
         self._summarize()
         return self.made
 
-    async def _mark_repository(self, name: RepositoryName) -> None:
+    async def _mark_repository(self, name: RepositoryName) -> bool:
+        """Whether a manifest stays there."""
         nodes = {node.digest: node for node in await self._nodes(name)}
         untagged_go = self.wish.delete_untagged and not self.wish.whole(name)
         shown, tags = await self._tags(name) if untagged_go else ({}, ())
@@ -112,12 +114,11 @@ class Marking:
             going = Doomed(name, digest, tags, tuple(shown.get(digest, ())), nodes[digest].subject)
             self.deletable.append(going)
             self.tell(f"manifest eligible for deletion: {{{name} {digest} [{' '.join(tags)}]}}")
-        if not kept:
-            self.made.bare.append(name)
         if not all(nodes[digest].readable for digest in kept):
             await self._mark_all_layers(name)
         elif self.wish.older_than:
             await self._mark_young_layers(name, {blob for digest in kept for blob in nodes[digest].blobs})
+        return bool(kept)
 
     def _keep_tagged(
         self, nodes: dict[Digest, _Node], shown: dict[Digest, list[Tag]], kept: dict[Digest, _Kept]
