@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -99,6 +100,65 @@ def test_requests_of_a_push_and_a_pull(
     pulled = sum(cluster.requests.values())
     assert pushed - before <= MOST_OF_A_PUSH
     assert pulled - pushed <= MOST_OF_A_PULL
+
+
+def _collect(registry: process.Registry, *flags: str) -> dict[str, Any]:
+    command = [registry.program.executable, "garbage-collect", *flags, "--json", str(registry.config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@pytest.mark.timeout(120)
+def test_garbage_is_collected(start_lading: StartRegistry, settings: dict[str, Any], cluster: Cluster) -> None:
+    """While it serves, what goes is put away and comes back when it is asked for; offline it goes for good."""
+    rules = {"enabled": True, "grace": "1ms", "quarantine": "5m", "rate": 10_000, "deleteuntagged": True}
+    settings["storage"]["maintenance"] = {"garbagecollection": rules}
+    lading, old, new = start_lading(extra=settings), content.image("old"), content.image("new")
+    client = lading.client
+    client.push("team/app", "1.0", old)
+    client.push("team/app", "1.0", new)
+    done = _collect(lading, "--online")
+    assert done["put_away"] == 2 + 2 * len(old.blobs)
+    assert client.pull("team/app", "1.0") == new.everything()
+    assert client.pull("team/app", old.manifest.digest) == old.everything()
+    lading.stop()
+    before = _payloads(cluster)
+    done = _collect(lading, "--delete-untagged")
+    assert done["bytes"] == sum(map(len, old.everything().values()))
+    assert before - _payloads(cluster) >= {old.manifest.data, old.blobs[0].data}
+    again = start_lading(extra=settings)
+    assert again.client.pull("team/app", "1.0") == new.everything()
+    again.client.get(f"/v2/team/app/manifests/{old.manifest.digest}").expect(404)
+
+
+def _payloads(cluster: Cluster) -> set[bytes]:
+    """What the objects that are left hold."""
+    store = cluster.store
+    return {payload for each, (_, payload) in store.objects.items() if each not in store.removed}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(not os.environ.get("LADING_FULL"), reason="minutes, and 2 GiB of memory: LADING_FULL=1")
+def test_a_large_layer_of_many_parts(start_lading: StartRegistry, tmp_path: Path) -> None:
+    cluster = Cluster(nodes=1, max_object_size=4 * 1024**2)
+    try:
+        frostfs = cluster.parameters(tmp_path)
+        lading = start_lading(extra={"storage": {"filesystem": None, "frostfs": frostfs}})
+        piece, pieces, hashed = noise(64 * 1024**2), 32, hashlib.sha256()
+        location = lading.client.start_upload("team/app").expect(202).location
+        for _ in range(pieces):
+            location = lading.client.patch(location, piece).expect(202).location
+            hashed.update(piece)
+        digest = f"sha256:{hashed.hexdigest()}"
+        lading.client.finish_upload(location, digest, b"").expect(201)
+        pulled = hashlib.sha256(lading.client.pull_blob("team/app", digest))
+        assert pulled.hexdigest() == hashed.hexdigest()
+        assert sum(len(payload) for _, payload in cluster.store.objects.values()) >= pieces * len(piece)
+    finally:
+        cluster.end()
 
 
 def _refused(tmp_path: Path, parameters: dict[str, Any], **environment: str) -> list[str]:

@@ -7,13 +7,11 @@ newest counts. Directories are what keys have in common. docs/storage/frostfs.md
 from __future__ import annotations
 
 import asyncio
-import bisect
 import contextlib
 import functools
 import hashlib
-import heapq
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
@@ -29,6 +27,7 @@ from lading.registry.ports import (
     check_key,
 )
 from lading.storage.frostfs.chain import LARGEST_PART, Chain, members_of
+from lading.storage.frostfs.listing import Page, names, paths_below
 from lading.storage.frostfs.locks import Lock, Locks
 from lading.storage.frostfs.messages import DRIVER, FILE_PATH, ROOT, UPLOAD, Info, StatusError, equals, starts_with
 from lading.storage.frostfs.objects import Objects, Piece, at_once, new_order, to_the_end
@@ -250,14 +249,10 @@ class FrostfsStorage:
             check_key(DRIVER, key)
         if holding:
             check_key(DRIVER, f"/-/{holding}")
-        paths = await self._paths(key)
-        if not paths and key != "/":
+        names = await Page(self.objects, key, after, limit, holding).names()
+        if names is None and key != "/":
             raise PathNotFoundError(DRIVER, key)
-        names = {name for name in _names(paths, key) if name > after}
-        if holding:
-            base = key.rstrip("/")
-            names = {name for name in names if _exists(paths, f"{base}/{name}/{holding}")}
-        return sorted(names) if limit is None else heapq.nsmallest(limit, names)
+        return names or []
 
     async def explore(self, steps: Steps[T]) -> T:
         """What lies below a key is searched for once, and answers for all keys below it too."""
@@ -272,8 +267,8 @@ class FrostfsStorage:
                     if not known or not f"{key}/".startswith(f"{known}/"):
                         if answers:
                             break
-                        known, paths = key, await self._paths(key)
-                    answers.append(sorted(_names(paths, key)))
+                        known, paths = key, await paths_below(self.objects, key)
+                    answers.append(sorted(names(paths, key)))
                 keys = steps.send(answers)
         except StopIteration as end:
             result: T = end.value
@@ -362,12 +357,6 @@ class FrostfsStorage:
         chain, _ = await self._chain(record)
         return chain.parts
 
-    async def _paths(self, key: str) -> Sequence[str]:
-        """All keys below a key, sorted."""
-        below = "/" if key == "/" else f"{key}/"
-        infos = await self.objects.find(ROOT, starts_with(FILE_PATH, below))
-        return sorted({info.path for info in infos if _is_key(info.path)})
-
 
 async def _all_of(reader: FrostfsReader) -> bytes:
     read = bytearray()
@@ -383,30 +372,3 @@ def _newest_first(infos: Iterable[Info]) -> Sequence[Info]:
 
 def _restless(key: str) -> StorageError:
     return StorageError(DRIVER, f"replaced again and again: {key}")
-
-
-def _is_key(path: str) -> bool:
-    try:
-        check_key(DRIVER, path)
-    except ports.InvalidPathError:
-        return False
-    return True
-
-
-def _names(paths: Sequence[str], key: str) -> Iterator[str]:
-    """The names of the direct children of `key`, from the sorted keys below it; not in order."""
-    base = "/" if key == "/" else f"{key}/"
-    position = bisect.bisect_left(paths, base)
-    while position < len(paths) and paths[position].startswith(base):
-        name, slash, _ = paths[position][len(base) :].partition("/")
-        yield name
-        # "0" is what follows "/": behind all that lies below the child.
-        position = bisect.bisect_left(paths, f"{base}{name}0") if slash else position + 1
-
-
-def _exists(paths: Sequence[str], key: str) -> bool:
-    position = bisect.bisect_left(paths, key)
-    if position < len(paths) and paths[position] == key:
-        return True
-    position = bisect.bisect_left(paths, f"{key}/")
-    return position < len(paths) and paths[position].startswith(f"{key}/")

@@ -120,19 +120,24 @@ class Objects:
         found = await at_once([functools.partial(self.head, each) for each in ids])
         return [info for info in found if info is not None]
 
-    async def find(self, *filters: Filter) -> list[Info]:
-        """What meets every filter, in no order.
+    def unknown(self, ids: Iterable[bytes]) -> int:
+        """How many of these objects a node must be asked about."""
+        return sum(each not in self._known for each in ids)
+
+    async def find(self, *filters: Filter, ids: list[bytes] | None = None) -> list[Info]:
+        """What meets every filter, in no order. `ids` are those that a search has just found.
 
         What is gone by the time it is looked at may have been replaced: then it is searched for again. But a node
         may also go on to name what is long gone.
         """
         gone: set[bytes] = set()
         while True:
-            ids = [each for each in await self.search(*filters) if each not in gone]
+            ids = [each for each in ids or await self.search(*filters) if each not in gone]
             found = await self.heads(ids)
             if len(found) == len(ids):
                 return found
             gone |= set(ids) - {info.id for info in found}
+            ids = None
 
     def forget(self, object_id: bytes) -> None:
         """The object is gone."""
