@@ -209,8 +209,11 @@ def _endpoints(configuration: Configuration) -> list[dict[str, Any]]:
             "Timeout": round(endpoint.timeout * 1e9),
             "Threshold": endpoint.threshold,
             "Backoff": round(endpoint.backoff * 1e9),
-            "IgnoredMediaTypes": endpoint.ignoredmediatypes,
-            "Ignore": {"MediaTypes": endpoint.ignore.mediatypes, "Actions": endpoint.ignore.actions},
+            "IgnoredMediaTypes": endpoint.ignoredmediatypes or None,
+            "Ignore": {
+                "MediaTypes": endpoint.ignore.mediatypes or None,
+                "Actions": endpoint.ignore.actions or None,
+            },
         }
         for endpoint in configuration.notifications.endpoints
         if not endpoint.disabled

@@ -155,7 +155,7 @@ def test_what_is_refused_is_parked_and_can_be_sent_again(start_lading):
         assert (parked["endpoint"], parked["reason"]) == ("receiver", "422 Unprocessable Entity")
         assert there.attempts >= attempts
         there.decide = lambda _: 200
-        assert commanded(registry, "replay", str(parked["number"])) == "1 events are queued again\n"
+        assert commanded(registry, "replay", str(parked["number"])) == "1 event is queued again\n"
         arrive(there, pushed)
         assert told(registry, "parked") == []
         assert [post.event["id"] for post in there.posts].count(parked["event"]["id"]) == 1

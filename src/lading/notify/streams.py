@@ -1,0 +1,52 @@
+"""Events as entries of a stream in redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from lading.notify.envelope import message
+from lading.notify.transport import Answer
+from lading.redis.connecting import Client, Options, connect
+
+
+class Stream:
+    """The `Transport` to the stream `key`; with `longest`, about so many entries are kept in it.
+
+    `timeout` is in seconds, and for all of them.
+    """
+
+    def __init__(self, options: Options, key: str, longest: int, timeout: float, *, cloudevents: bool) -> None:
+        self._options = options
+        self._key = key
+        self._longest = longest or None
+        self._timeout = timeout
+        self._cloudevents = cloudevents
+        self._client: Client | None = None
+
+    async def send(self, events: Sequence[bytes]) -> Answer:
+        if self._client is None:
+            self._client = connect(self._options)
+        # In one transaction, whose keys are one: none is added without those before it.
+        adding = self._client.pipeline(transaction=True)
+        for event in events:
+            made = message([event], cloudevents=self._cloudevents, batch=False)
+            fields = {"contenttype": made.media_type, "body": made.body}
+            adding.xadd(self._key, fields, maxlen=self._longest)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await adding.execute()
+        except (RedisConnectionError, RedisTimeoutError, RedisClusterException, OSError) as error:
+            return Answer(f"redis: {type(error).__name__}", answered=False)
+        except RedisError as error:
+            kind = str(error).split(" ", 1)[0] if isinstance(error, ResponseError) else ""
+            return Answer(f"redis: {kind if kind.isupper() else type(error).__name__}", busy=True)
+        return Answer("added", taken=True)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
