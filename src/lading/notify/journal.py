@@ -203,7 +203,8 @@ class Journal:
         self._in_transaction(lambda: self._advance(endpoint, seq))
         [free] = self._connection.execute("PRAGMA freelist_count").fetchone()
         if free > FREE_PAGES:
-            self._connection.execute(f"PRAGMA incremental_vacuum({FREE_PAGES})").fetchall()
+            # A step for each page: `execute` would make one.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({FREE_PAGES})")
 
     def park(self, endpoint: str, reason: str, entry: Entry) -> int:
         """Put aside what the endpoint will not take: it has had everything up to there.
@@ -267,7 +268,8 @@ class Journal:
         if has <= room.events and bytes_ <= room.bytes:
             return 0
         # Some more, so that not every event has to make room.
-        surplus = [has - room.events + room.events // 100, bytes_ - room.bytes + room.bytes // 100]
+        margin = [room.events // 100, room.bytes // 100]
+        surplus = [has - room.events + margin[0], bytes_ - room.bytes + margin[1]]
         least, most = self._connection.execute("SELECT min(seq), max(seq) FROM cursors").fetchone()
         newest = self.newest()
         least, most = (newest if least is None else least), (newest if most is None else most)
@@ -275,9 +277,11 @@ class Journal:
         # What the endpoint that is furthest has had, no others but those that lag behind can miss.
         lagging = newest - most > room.events // 2
         dropped, _ = self._remove_oldest(surplus, newest if lagging else most, spare=True)
-        more, last = self._remove_oldest(surplus, newest, spare=False)
-        self._connection.execute("UPDATE cursors SET seq = ? WHERE seq < ?", [last, last])
-        return dropped + more
+        if surplus[0] > margin[0] or surplus[1] > margin[1]:
+            more, last = self._remove_oldest(surplus, newest, spare=False)
+            self._connection.execute("UPDATE cursors SET seq = ? WHERE seq < ?", [last, last])
+            dropped += more
+        return dropped
 
     def _remove_oldest(self, surplus: list[int], until: int, *, spare: bool) -> tuple[int, int]:
         """Remove events up to `until` while any of the `surplus`, of events and bytes, is above zero.
