@@ -111,6 +111,11 @@ def figures(configuration: Configuration, oversight: Oversight | None) -> Figure
     return Figures(tuple(endpoint.value for endpoint in Endpoint))
 
 
+def figures_of_house(oversight: Oversight | None) -> Figures | None:
+    """What the housekeeping process counts with: what it has sent is shown without metrics, too."""
+    return None if oversight is None or oversight.debug is None else Figures()
+
+
 class Counted(Protocol):
     """A cache that counts how often something was asked for, and was there."""
 

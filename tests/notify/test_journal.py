@@ -12,13 +12,14 @@ from lading.notify import journal as journals
 from lading.notify.journal import KEPT, Entry, Interest, Journal, Room, Row
 
 A, B = Interest("a"), Interest("b")
+ROOM = Room(100, 1 << 30)
 
 
 @pytest.fixture
 def make(tmp_path):
     made: list[Journal] = []
 
-    def open_(room: Room = Room(100, 1 << 30), endpoints=("a", "b")) -> Journal:
+    def open_(room: Room = ROOM, endpoints=("a", "b")) -> Journal:
         journal = Journal(tmp_path, room, durable=False)
         made.append(journal)
         journal.prepare(endpoints)

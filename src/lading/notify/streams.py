@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -12,6 +13,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from lading.notify.envelope import message
 from lading.notify.transport import Answer
 from lading.redis.connecting import Client, Options, connect
+
+_WORD = re.compile(r"(?:^|error: )([A-Z]+)\b")
 
 
 class Stream:
@@ -39,14 +42,23 @@ class Stream:
             adding.xadd(self._key, fields, maxlen=self._longest)
         try:
             async with asyncio.timeout(self._timeout):
-                await adding.execute()
+                answers = await adding.execute(raise_on_error=False)
         except (RedisConnectionError, RedisTimeoutError, RedisClusterException, OSError) as error:
             return Answer(f"redis: {type(error).__name__}", answered=False)
         except RedisError as error:
-            kind = str(error).split(" ", 1)[0] if isinstance(error, ResponseError) else ""
-            return Answer(f"redis: {kind if kind.isupper() else type(error).__name__}", busy=True)
+            answers = [error]
+        for answer in answers:
+            if isinstance(answer, Exception):
+                # Never that of an event: what one is refused for, all are.
+                return Answer(f"redis: {_kind(answer)}", busy=True)
         return Answer("added", taken=True)
 
     async def close(self) -> None:
         if self._client is not None:
             await self._client.aclose()
+
+
+def _kind(error: Exception) -> str:
+    """The word in capitals that a refusal begins with; the client has replaced some by types of its own."""
+    word = _WORD.search(str(error)) if type(error) is ResponseError else None
+    return word[1] if word else type(error).__name__
