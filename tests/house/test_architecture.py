@@ -38,7 +38,6 @@ ALLOWED = {
         "lading.registry.events",
         "lading.registry.ids",
         "lading.registry.ports",
-        "lading.redis.connecting",
         "lading.oci",
     ],
     "lading.redis": ["lading.registry.ports", "lading.oci"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import socket
 import uuid
@@ -131,9 +132,12 @@ def _transport(configuration: Configuration, section: Section) -> Transport:
     if section.redis.stream:
         chosen = descriptors.options(configuration, STREAM)
         from lading.notify.streams import Stream  # noqa: PLC0415  needs the extra
+        from lading.redis import connect  # noqa: PLC0415  needs the extra
 
         of = section.redis
-        return Stream(chosen, of.stream, of.maxlen, section.timeout, cloudevents=cloudevents)
+        return Stream(
+            functools.partial(connect, chosen), of.stream, of.maxlen, section.timeout, cloudevents=cloudevents
+        )
     target = Target(
         section.url,
         section.headers,

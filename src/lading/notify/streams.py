@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
@@ -12,19 +13,23 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from lading.notify.envelope import message
 from lading.notify.transport import Answer
-from lading.redis.connecting import Client, Options, connect
+
+Client = Any
+"""`Redis` or `RedisCluster`: they have no type in common."""
 
 _WORD = re.compile(r"(?:^|error: )([A-Z]+)\b")
 
 
 class Stream:
-    """The `Transport` to the stream `key`; with `longest`, about so many entries are kept in it.
+    """The `Transport` to the stream `key` of the redis that `connect` makes a client of.
 
-    `timeout` is in seconds, and for all of them.
+    With `longest`, about so many entries are kept. `timeout` is in seconds, for all that is sent at once.
     """
 
-    def __init__(self, options: Options, key: str, longest: int, timeout: float, *, cloudevents: bool) -> None:
-        self._options = options
+    def __init__(
+        self, connect: Callable[[], Client], key: str, longest: int, timeout: float, *, cloudevents: bool
+    ) -> None:
+        self._connect = connect
         self._key = key
         self._longest = longest or None
         self._timeout = timeout
@@ -33,7 +38,7 @@ class Stream:
 
     async def send(self, events: Sequence[bytes]) -> Answer:
         if self._client is None:
-            self._client = connect(self._options)
+            self._client = self._connect()
         # In one transaction, whose keys are one: none is added without those before it.
         adding = self._client.pipeline(transaction=True)
         for event in events:
