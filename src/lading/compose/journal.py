@@ -82,7 +82,7 @@ def _make(directory: Path) -> None:
     """Such that it outlives a power cut. Raises `OSError`, `BuildError`."""
     missing = [each for each in (directory, *directory.parents) if not each.exists()]
     for each in reversed(missing):
-        each.mkdir(0o700, exist_ok=True)
+        each.mkdir(0o700 if each == directory else 0o777, exist_ok=True)
         descriptor = os.open(each.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)

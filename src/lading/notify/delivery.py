@@ -245,23 +245,23 @@ class Delivery:
 
     async def _look(self) -> None:
         """See how much waits, and tell."""
-        name, interest, seen, had = self._endpoint.name, self._endpoint.interest, self._seen, self._had
+        name, interest, had = self._endpoint.name, self._endpoint.interest, self._had
+        seen = max(self._seen, had)
         now = self._looked_at = asyncio.get_running_loop().time()
         may_count = now - self._counted_at >= COUNT_SECONDS
 
-        def look() -> tuple[int, int, bool, int]:
+        def look() -> tuple[int, int, int | None, int]:
             newest = self._journal.newest()
+            more = self._journal.count(interest, seen, newest)
             # If somebody else has moved the cursor, events were given up.
-            whole = not seen or (may_count and self._journal.cursor(name) > had)
-            number = self._journal.count(interest, had if whole else seen, newest)
-            return newest, number, whole, self._journal.count_parked(name)
+            lost = may_count and self._journal.cursor(name) > had
+            whole = self._journal.count(interest, had, newest) if lost else None
+            return newest, more, whole, self._journal.count_parked(name)
 
-        newest, number, whole, parked = await self._in_thread(look)
-        more = number if not (whole and seen) else max(0, newest - seen and number - self._pending)
-        self._seen = newest
-        self._pending = number if whole else self._pending + number
-        if whole:
-            self._counted_at = now
+        self._seen, more, whole, parked = await self._in_thread(look)
+        self._pending += more
+        if whole is not None:
+            self._pending, self._counted_at = whole, now
         if more:
             self._count.happened("Events", name, more)
         self._count.waiting(max(self._pending, 0), parked, name)
