@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -146,7 +147,13 @@ def posted(
         "application/vnd.docker.distribution.events.v2+json"
     }
     assert {post.headers["X-Token"] for post in receiver.posts} == {"t"}
-    return [_masked(post.body.decode(), registry.host) for post in receiver.posts]
+    return _settled([_masked(post.body.decode(), registry.host) for post in receiver.posts])
+
+
+def _settled(bodies: list[str]) -> list[str]:
+    """The tags that went with a manifest come in any order: Distribution looks for them side by side."""
+    whose = itertools.groupby(bodies, lambda body: '"action": "delete"' in body and '"tag": ' in body)
+    return [body for is_tag, run in whose for body in (sorted(run) if is_tag else run)]
 
 
 def _masked(text: str, host: str) -> str:

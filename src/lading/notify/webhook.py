@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import hashlib
 import hmac
 import http.client
-import math
 import os
 import socket
 import ssl
@@ -28,6 +26,7 @@ import httptools
 
 from lading.notify.envelope import Message, message
 from lading.notify.transport import Answer
+from lading.oci.retries import retry_after
 from lading.oci.urls import split_login
 
 SIGNATURE = "X-Lading-Signature"
@@ -173,7 +172,8 @@ class Webhook:
         reply = _Reply()
         if not reply.read(connection.sock):
             self._forget()
-        return reply.status, reply.headers.get(b"location", b"").decode("latin-1"), _asked(reply.headers)
+        pause = retry_after(reply.header(b"retry-after"), time.time())
+        return reply.status, reply.header(b"location"), pause
 
     def _connect(self, url: SplitResult) -> _Kept:
         if url.scheme not in {"http", "https"} or not url.hostname:
@@ -250,7 +250,7 @@ class _Reply:
 
     def __init__(self) -> None:
         self.status = 0
-        self.headers: dict[bytes, bytes] = {}
+        self._headers: dict[bytes, bytes] = {}
         self._parser = httptools.HttpResponseParser(self)
         self._known = self._whole = self._stays = False
 
@@ -272,8 +272,11 @@ class _Reply:
             raise http.client.RemoteDisconnected if not size else http.client.HTTPException
         return self._whole and self._stays
 
+    def header(self, name: bytes) -> str:
+        return self._headers.get(name, b"").decode("latin-1")
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.setdefault(name.lower(), value)
+        self._headers.setdefault(name.lower(), value)
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
@@ -283,22 +286,7 @@ class _Reply:
         self._whole = self._known
         self._stays = bool(self._parser.should_keep_alive())
         if not self._known:  # it was a word in advance, of 100 to 199
-            self.headers.clear()
-
-
-def _asked(headers: Mapping[bytes, bytes]) -> float:
-    """Seconds of a Retry-After: a number, or a date."""
-    header = headers.get(b"retry-after", b"").decode("latin-1")
-    if not header:
-        return 0.0
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(header).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return 0.0
-    return max(0.0, seconds) if math.isfinite(seconds) else 0.0
+            self._headers.clear()
 
 
 def _described(error: Exception) -> str:
