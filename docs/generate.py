@@ -160,6 +160,9 @@ SINCE = {
     "access.": "Lading",
     "notifications.endpoints[].secret": "Lading",
     "notifications.endpoints[].format": "Lading",
+    "notifications.endpoints[].redis.": "Lading",
+    "notifications.endpoints[].batch.": "Lading",
+    "notifications.endpoints[].maxattempts": "Lading",
     "notifications.journal.": "Lading",
     "tokenservice.": "Lading",
     "storage.frostfs": "fork",
@@ -391,7 +394,10 @@ def _refusal(path: str, value: Any) -> str:
     document["upstreams"] = [{"name": "x", "remoteurl": "http://x"} | upstream for upstream in given]
     notifications = document.get("notifications", {})
     if "endpoints" in notifications:
-        notifications["endpoints"] = [{"url": "http://x"} | endpoint for endpoint in notifications["endpoints"]]
+        [given] = notifications["endpoints"]
+        needed = {"name": "x", "redis": {"stream": "x"}} if "redis" in given else {"url": "http://x"}
+        notifications["endpoints"] = [needed | given | {"redis": needed.get("redis", {}) | given.get("redis", {})}]
+        document["redis"] = {"addrs": ["x:1"]}
     # JSON is YAML. What is said of a key by its name alone is not of interest: only that the start stops.
     refused = unsupported(parse(json.dumps(document), path, {}).configuration)
     lines = [f"{dotted(at)}: {what}" for at, what in refused]

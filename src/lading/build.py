@@ -274,7 +274,7 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
     """Run until SIGTERM."""
 
     async def run() -> None:
-        figures = oversight.figures(configuration, overseen)
+        figures = oversight.figures_of_house(overseen)
         watched = storage(configuration, functools.partial(oversight.watched, counting=figures))
         chores: list[Chore] = []
         if purges is not None:

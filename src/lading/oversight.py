@@ -111,6 +111,11 @@ def figures(configuration: Configuration, oversight: Oversight | None) -> Figure
     return Figures(tuple(endpoint.value for endpoint in Endpoint))
 
 
+def figures_of_house(oversight: Oversight | None) -> Figures | None:
+    """What the housekeeping process counts with: what it has sent is shown without metrics, too."""
+    return None if oversight is None or oversight.debug is None else Figures()
+
+
 class Counted(Protocol):
     """A cache that counts how often something was asked for, and was there."""
 
@@ -209,8 +214,11 @@ def _endpoints(configuration: Configuration) -> list[dict[str, Any]]:
             "Timeout": round(endpoint.timeout * 1e9),
             "Threshold": endpoint.threshold,
             "Backoff": round(endpoint.backoff * 1e9),
-            "IgnoredMediaTypes": endpoint.ignoredmediatypes,
-            "Ignore": {"MediaTypes": endpoint.ignore.mediatypes, "Actions": endpoint.ignore.actions},
+            "IgnoredMediaTypes": endpoint.ignoredmediatypes or None,
+            "Ignore": {
+                "MediaTypes": endpoint.ignore.mediatypes or None,
+                "Actions": endpoint.ignore.actions or None,
+            },
         }
         for endpoint in configuration.notifications.endpoints
         if not endpoint.disabled

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from email.utils import formatdate
-
 import pytest
 from tests.pullthrough.upstream import Between, Fault
 from tests.servers.content import Package
@@ -22,7 +19,7 @@ from lading.client import (
 )
 from lading.client.authentication import trusted
 from lading.client.challenges import Challenge, parse
-from lading.client.transport import Timing, retry_after
+from lading.client.transport import Timing
 from lading.oci.digest import Digest
 
 QUICK = Timing(attempts=2, pause=0.01, idle=5)
@@ -70,12 +67,6 @@ def test_challenges(lines: list[str], challenges: list[Challenge]) -> None:
 )
 def test_which_token_servers_are_trusted(registry: str, realm: str, expected: bool) -> None:
     assert trusted(URL(registry), URL(realm)) is expected
-
-
-def test_retry_after() -> None:
-    assert [retry_after(value) for value in ("", "x", "3", "-1", "inf", "nan", "1.5")] == [0, 0, 3, 0, 0, 0, 1.5]
-    assert retry_after("Sun, 06 Nov 99999999999999999999 08:49:37 GMT") == 0
-    assert 55 < retry_after(formatdate(time.time() + 60, usegmt=True)) <= 60
 
 
 @pytest.mark.parametrize("url", ["", "registry.example", "ftp://x", "https://", "file:///x"])

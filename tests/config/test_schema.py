@@ -43,7 +43,10 @@ notifications.endpoints[].headers.*[] notifications.endpoints[].timeout notifica
 notifications.endpoints[].backoff notifications.endpoints[].ignoredmediatypes[]
 notifications.endpoints[].ignore.mediatypes[] notifications.endpoints[].ignore.actions[]
 notifications.endpoints[].secret notifications.endpoints[].format
-notifications.journal.directory notifications.journal.maxevents
+notifications.endpoints[].redis.stream notifications.endpoints[].redis.maxlen
+notifications.endpoints[].batch.events notifications.endpoints[].batch.linger
+notifications.endpoints[].maxattempts
+notifications.journal.directory notifications.journal.maxevents notifications.journal.maxbytes
 redis.addrs[] redis.mastername redis.clientname redis.db redis.protocol redis.username redis.password
 redis.sentinelusername redis.sentinelpassword redis.maxretries redis.minretrybackoff redis.maxretrybackoff
 redis.dialtimeout redis.readtimeout redis.writetimeout redis.contexttimeoutenabled redis.poolfifo

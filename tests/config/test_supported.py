@@ -97,6 +97,18 @@ def test_what_is_honoured():
             "notifications: {endpoints: [{name: a, url: 'http://a'}, {name: a, url: 'http://b'}]}",
             'notifications.endpoints[1].name: "a" is another endpoint',
         ),
+        (
+            "notifications: {endpoints: [{name: a, redis: {stream: s}}]}",
+            "notifications.endpoints[0].redis.stream: redis is not configured: redis.addrs is not set",
+        ),
+        (
+            "redis: {addrs: ['r:1']}\nnotifications: {endpoints: [{redis: {stream: s}}]}",
+            "notifications.endpoints[0].name: is not set",
+        ),
+        (
+            "notifications: {endpoints: [{name: a, url: 'http://a', redis: {maxlen: 5}}]}",
+            "notifications.endpoints[0].redis.stream: is not set",
+        ),
         ("health: {file: [{interval: 5s}]}", "health.file: file is not set"),
         ("health: {http: [{interval: 5s}]}", "health.http: uri is not set"),
         ("health: {tcp: [{interval: 5s}]}", "health.tcp: addr is not set"),

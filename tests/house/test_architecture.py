@@ -34,7 +34,12 @@ ALLOWED = {
     "lading.operations": ["lading.registry", "lading.oci", "lading.api.request"],
     "lading.client": ["lading.oci"],
     "lading.upstream": ["lading.registry.upstream", "lading.registry.ports", "lading.client", "lading.oci"],
-    "lading.notify": ["lading.registry.events", "lading.registry.ports", "lading.oci"],
+    "lading.notify": [
+        "lading.registry.events",
+        "lading.registry.ids",
+        "lading.registry.ports",
+        "lading.oci",
+    ],
     "lading.redis": ["lading.registry.ports", "lading.oci"],
     "lading.testing": ["lading.registry.ports", "lading.registry.access", "lading.oci"],
 }
@@ -56,6 +61,7 @@ PARTS = {
         "descriptors",
         "error",
         "extensions",
+        "journal",
         "middleware",
         "notify",
         "policy",
@@ -191,6 +197,7 @@ def test_imports_are_at_the_top(module: Module) -> None:
         "lading.commands.events",
         "lading.compose.check",
         "lading.compose.descriptors",
+        "lading.compose.notify",
         "lading.compose.storage",
         "lading.oversight",
     }:

@@ -36,6 +36,11 @@ class Receiver:
     url: str = ""
     changed: threading.Condition = field(default_factory=threading.Condition)
 
+    @property
+    def together(self) -> list[dict[str, Any]]:
+        """The events of all posts that were taken."""
+        return [event for post in list(self.posts) for event in json.loads(post.body)["events"]]
+
     def wait(self, enough: Callable[[], bool]) -> None:
         with self.changed:
             assert self.changed.wait_for(enough, WAIT_SECONDS), f"only {len(self.posts)} posts came"

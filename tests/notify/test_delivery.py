@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.notify.receiver import Post, Receiver, receiver, settings
-from tests.servers.client import Client
 from tests.servers.content import OCI_CONFIG, OCI_IMAGE, Content
-from tests.servers.process import Registry, StartRegistry
+from tests.servers.process import Registry, RegistryProcessError, StartRegistry
 from tests.servers.serving import Serving
 
 EMPTY = Content(OCI_CONFIG, b"{}")
@@ -46,7 +43,7 @@ def push(registry: Registry, numbers: range, repository: str = "r") -> list[str]
 
 
 def came(receiver: Receiver) -> list[str]:
-    return [post.event["target"]["digest"] for post in receiver.posts]
+    return [event["target"]["digest"] for event in receiver.together]
 
 
 def arrive(receiver: Receiver, digests: list[str]) -> None:
@@ -120,87 +117,88 @@ def test_two_endpoints_wait_for_nobody_but_themselves(start_lading):
         assert down.posts == []
 
 
-def test_a_full_journal_gives_up_the_oldest(start_lading):
-    with receiver() as there:
-        there.decide = lambda _: 500
-        extra = settings(there.url, backoff="1h", threshold=1)
-        extra["notifications"]["journal"] = {"maxevents": 10}
-        registry = start_lading(extra=extra)
-        pushed = push(registry, range(30))
-        registry.stop()
-        kept = [event["target"]["digest"] for event in told(registry, "tail", "-n", "50")]
-        assert len(kept) == 10
-        assert set(kept) < set(pushed)
-
-
-def told(registry: Registry, *arguments: str) -> list[dict]:
-    return [json.loads(line) for line in commanded(registry, *arguments).splitlines()]
-
-
-def commanded(registry: Registry, *arguments: str) -> str:
-    command = [registry.program.executable, "events", *arguments, "--config", str(registry.config)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
-
-
-def test_what_is_refused_is_parked_and_can_be_sent_again(start_lading):
-    poison = manifest(1).digest
-    with receiver() as there:
-        there.decide = lambda post: 422 if post.event["target"]["digest"] == poison else 200
-        registry = start_lading(extra=settings(there.url, threshold=2))
-        pushed = push(registry, range(3))
-        arrive(there, [digest for digest in pushed if digest != poison])
-        attempts = there.attempts
-        eventually(lambda: any(each["event"]["target"]["digest"] == poison for each in told(registry, "parked")))
-        [parked] = told(registry, "parked")
-        assert (parked["endpoint"], parked["reason"]) == ("receiver", "422 Unprocessable Entity")
-        assert there.attempts >= attempts
-        there.decide = lambda _: 200
-        assert commanded(registry, "replay", str(parked["number"])) == "1 events are queued again\n"
-        arrive(there, pushed)
-        assert told(registry, "parked") == []
-        assert [post.event["id"] for post in there.posts].count(parked["event"]["id"]) == 1
-
-
-def test_operators_see_what_is_sent_and_no_secret(start_lading):
-    with receiver() as there:
-        answers = iter([500])
-        there.decide = lambda _: next(answers, 200)
-        extra = settings(there.url, headers={"Authorization": ["Bearer t0ken"]})
-        extra["http"] = {"debug": {"addr": "127.0.0.1:0", "prometheus": {"enabled": True}}}
-        registry = start_lading(extra=extra)
-        registry.client.push_blob("r", EMPTY.digest, EMPTY.data)
-        eventually(lambda: "debug server listening" in registry.log.read_text())
-        [debug] = re.findall(r"debug server listening (127\.0\.0\.1:\d+)", registry.log.read_text())
-        pages = Client(debug)
-
-        def vars_show_it() -> bool:
-            page = pages.get("/debug/vars").expect(200)
-            assert b"t0ken" not in page.body
-            [endpoint] = page.json()["registry"]["notifications"]["endpoints"]
-            figures = endpoint["Metrics"]
-            return figures == {
-                "Pending": 0,
-                "Events": 1,
-                "Successes": 1,
-                "Failures": 1,
-                "Errors": 0,
-                "Statuses": {"200 OK": 1, "500 Internal Server Error": 1},
-            }
-
-        there.wait(lambda: len(there.posts) == 1)
-        eventually(vars_show_it)
-        text = pages.get("/metrics").body.decode()
-        assert 'registry_notifications_events_total{endpoint="receiver",type="Successes"} 1' in text
-        assert 'registry_notifications_status_total{code="200 OK",endpoint="receiver"} 1' in text
-        assert 'registry_notifications_pending_total{endpoint="receiver"} 0' in text
-        assert "t0ken" not in registry.log.read_text()
-
-
 def eventually(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_events_are_sent_together_and_poison_is_found(start_lading):
+    poison = manifest(7).digest
+    with receiver() as there:
+        closed = threading.Event()
+        there.decide = lambda post: (422 if poison in post.body.decode() else 200) if closed.is_set() else 500
+        extra = settings(
+            there.url, batch={"events": 10}, ignoredmediatypes=["application/octet-stream"], threshold=2
+        )
+        registry = start_lading(extra=extra)
+        pushed = push(registry, range(35))
+        closed.set()
+        wanted = set(pushed) - {poison}
+        there.wait(lambda: wanted <= {event["target"]["digest"] for event in there.together})
+        numbers = [len(json.loads(post.body)["events"]) for post in there.posts]
+        assert max(numbers) == 10
+        assert sum(numbers) == 34
+        eventually(lambda: "an event is parked" in registry.log.read_text())
+
+
+def test_cloudevents_together(start_lading):
+    with receiver() as there:
+        extra = settings(there.url, format="cloudevents", batch={"events": 10, "linger": "1s"})
+        registry = start_lading(extra=extra)
+        for number in range(3):
+            registry.client.push_blob("r", Content(OCI_CONFIG, b"%d" % number).digest, b"%d" % number)
+        there.wait(lambda: len(there.posts) == 1)
+        [post] = there.posts
+        assert post.headers["Content-Type"] == "application/cloudevents-batch+json"
+        assert [made["type"] for made in json.loads(post.body)] == ["io.lading.registry.push"] * 3
+
+
+def test_what_is_ignored_or_disabled_is_not_sent(start_lading):
+    with receiver() as there, receiver() as disabled:
+        extra = settings(
+            there.url, ignore={"actions": ["pull", "delete"], "mediatypes": ["application/octet-stream"]}
+        )
+        extra["notifications"]["endpoints"].append({"name": "off", "url": disabled.url, "disabled": True})
+        registry = start_lading(extra=extra)
+        [first] = push(registry, range(1))
+        registry.client.get(f"/v2/r/manifests/{first}").expect(200)
+        registry.client.request("DELETE", f"/v2/r/manifests/{first}").expect(202)
+        [second] = push(registry, range(1, 2))
+        arrive(there, [second])
+        assert [(event["action"], event["target"]["digest"]) for event in there.together] == [
+            ("push", first),
+            ("push", second),
+        ]
+        assert disabled.attempts == 0
+        assert "endpoint off disabled, skipping" in registry.log.read_text()
+
+
+def test_an_endpoint_by_another_name_is_another_one(start_lading, tmp_path):
+    root = tmp_path / "data"
+    with receiver() as there:
+        there.decide = lambda _: 500
+        first = start_lading(root, settings(there.url, backoff="1h", threshold=1))
+        pushed = push(first, range(5))
+        first.stop()
+        there.decide = lambda _: 200
+        renamed = settings(there.url)
+        renamed["notifications"]["endpoints"][0]["name"] = "another"
+        second = start_lading(root, renamed)
+        [later] = push(second, range(5, 6))
+        arrive(there, [later])
+        assert not set(pushed) & set(came(there))
+        lost = "endpoint receiver is not configured any more: 6 events that waited for it are given up"
+        assert lost in second.log.read_text()
+
+
+def test_one_journal_is_for_one_registry(start_lading, tmp_path):
+    root = tmp_path / "data"
+    extra = settings("http://127.0.0.1:1/")
+    start_lading(root, extra)
+    with pytest.raises(RegistryProcessError, match="notifications: another registry keeps its events there"):
+        start_lading(root, extra)
 
 
 def test_signed_cloudevents(start_lading):

@@ -162,6 +162,11 @@ class Registry:
         """`kill -9`, workers included: what a power cut does to a process."""
         self._kill()
 
+    def children(self) -> list[int]:
+        """The processes that it has started and that are there, by their ids."""
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def collect_garbage(self) -> str:
         """Run the program's own garbage collector over the directory; returns what it printed."""
         command = self.program.collect_garbage(self.config)

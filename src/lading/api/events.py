@@ -26,7 +26,7 @@ async def of_blob(
     source: str = "",
 ) -> None:
     """A blob that is there was pushed, pulled or mounted; its size is looked up where it is not given."""
-    if service.events is not None:
+    if service.events is not None and service.events.wants(media.OCTET_STREAM, action):
         if size is None:
             size = await service.registry.blobs.size(name, digest)
         url = service.urls.blob(request, name, digest).decode("latin-1")
@@ -45,7 +45,7 @@ async def of_manifest(
     tags: Sequence[str],
 ) -> None:
     """A manifest was pushed or pulled: one event for each of the tags, or one without."""
-    if service.events is None:
+    if service.events is None or not service.events.wants(media_type, action):
         return
     url = service.urls.manifest(request, name, digest).decode("latin-1")
     content = data if service.events.references else b""
@@ -80,9 +80,9 @@ def _occasion(request: Request) -> Occasion:
     return Occasion(
         id=request.id,
         address=address,
-        host=request.header(b"host") or "",
+        host=(request.field(b"host") or b"").decode("utf-8", "replace"),
         method=request.method,
-        agent=request.header(b"user-agent") or "",
+        agent=(request.field(b"user-agent") or b"").decode("utf-8", "replace"),
         user=request.identity.user or _basic_user(request),
     )
 

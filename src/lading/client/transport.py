@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import json
-import math
 import random
 import time
 import urllib.request
@@ -19,6 +17,7 @@ from lading.client import challenges
 from lading.client.authentication import Authenticator
 from lading.client.credentials import Credentials
 from lading.client.errors import KINDS, AnswerError, ClientError, InvalidAnswerError, UnreachableError
+from lading.oci.retries import retry_after
 
 MAX_REDIRECTS = 10
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
@@ -218,19 +217,8 @@ async def refusal(answer: aiohttp.ClientResponse, host: str) -> AnswerError:
         said = answer.reason or ""
     what = f"{host}: {answer.status} {said}".rstrip()
     kind = KINDS.get(answer.status, AnswerError)
-    return kind(what[:300], answer.status, code, retry_after(answer.headers.get("Retry-After", "")))
-
-
-def retry_after(value: str) -> float:
-    """Seconds that a Retry-After asks for; 0 for what cannot be read."""
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return 0.0
-    return max(0.0, seconds) if math.isfinite(seconds) else 0.0
+    asked = answer.headers.get("Retry-After", "")
+    return kind(what[:300], answer.status, code, retry_after(asked, time.time()))
 
 
 def describe(error: BaseException) -> str:

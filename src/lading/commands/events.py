@@ -7,10 +7,9 @@ import json
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
-from lading.compose.error import BuildError
 from lading.config.load import load
 
 if TYPE_CHECKING:
@@ -28,29 +27,29 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     tail.add_argument("-f", "--follow", action="store_true", help="go on with those that come")
     parked = ways.add_parser("parked", help="print the events that an endpoint has refused for good")
     replay = ways.add_parser("replay", help="send parked events once more, to the endpoint that refused them")
+    discard = ways.add_parser("discard", help="forget parked events")
     replay.add_argument("numbers", nargs="*", type=int, metavar="NUMBER", help="as parked prints them; else all")
-    for way, run in ((tail, _tail), (parked, _parked), (replay, _replay)):
+    discard.add_argument("numbers", nargs="+", type=int, metavar="NUMBER", help="as parked prints them")
+    for way, run in ((tail, _tail), (parked, _parked), (replay, _replay), (discard, _discard)):
         way.add_argument("-c", "--config", metavar="FILE", help="configuration file, as for serve")
         way.set_defaults(run=_opened(run))
 
 
 def _opened(run: Callable[[argparse.Namespace, Journal], int]) -> Callable[[argparse.Namespace], int]:
     def command(options: argparse.Namespace) -> int:
-        from lading.compose import notify  # what it needs takes long to import
+        from lading.compose import journal  # what it needs takes long to import
 
         configuration = load(options.config).configuration
-        directory = notify.place(configuration)
-        if directory is None:
-            raise BuildError("notifications.journal.directory: is not set")
-        if not notify.exists(directory):
+        directory = journal.place(configuration)
+        if not journal.exists(directory):
             print(f"{directory}: there is no journal of notifications", file=sys.stderr)
             return 1
         try:
-            journal = notify.open_journal(configuration, directory, durable=True)
+            opened = journal.open_journal(configuration, durable=True)
             try:
-                return run(options, journal)
+                return run(options, opened)
             finally:
-                journal.close()
+                opened.close()
         except sqlite3.Error as error:
             print(f"{directory}: {error}", file=sys.stderr)
             return 1
@@ -59,29 +58,56 @@ def _opened(run: Callable[[argparse.Namespace, Journal], int]) -> Callable[[argp
 
 
 def _tail(options: argparse.Namespace, journal: Journal) -> int:
-    seq = max(0, journal.newest() - max(0, options.lines))
-    while True:
-        entries = journal.after("", seq, PAGE)
-        for entry in entries:
-            seq = entry.seq
-            print(json.dumps(entry.event), flush=options.follow)
-        if not entries:
-            if not options.follow:
-                return 0
-            time.sleep(FOLLOW_SECONDS)
+    seq = journal.latest(max(0, options.lines))
+    try:
+        while True:
+            entries = journal.since(seq, PAGE)
+            for entry in entries:
+                seq = entry.seq
+                print(entry.body.decode(), flush=options.follow)
+            if not entries:
+                if not options.follow:
+                    return 0
+                time.sleep(FOLLOW_SECONDS)
+    except KeyboardInterrupt:
+        return 0
 
 
 def _parked(_: argparse.Namespace, journal: Journal) -> int:
-    for number, endpoint, reason, event in journal.parked():
+    for number, endpoint, reason, body in journal.parked():
+        event = json.loads(body)
         print(json.dumps({"number": number, "endpoint": endpoint, "reason": reason, "event": event}))
     return 0
 
 
 def _replay(options: argparse.Namespace, journal: Journal) -> int:
-    known = [each.number for each in journal.parked()]
-    unknown = set(options.numbers) - set(known)
-    if unknown:
-        print(f"not parked: {', '.join(map(str, sorted(unknown)))}", file=sys.stderr)
+    parked = {each.number: each.endpoint for each in journal.parked()}
+    numbers = options.numbers or list(parked)
+    if not _are_parked(numbers, parked):
         return 1
-    print(f"{journal.replay(options.numbers or known)} events are queued again")
+    strange = {parked[number] for number in numbers} - journal.endpoints()
+    if strange:
+        print(f"no endpoint has this name any more: {', '.join(sorted(strange))}", file=sys.stderr)
+        return 1
+    journal.replay(numbers)
+    print(f"{_so_many(numbers)} queued again")
     return 0
+
+
+def _discard(options: argparse.Namespace, journal: Journal) -> int:
+    if not _are_parked(options.numbers, [each.number for each in journal.parked()]):
+        return 1
+    journal.discard(options.numbers)
+    print(f"{_so_many(options.numbers)} forgotten")
+    return 0
+
+
+def _are_parked(numbers: Sequence[int], parked: Collection[int]) -> bool:
+    unknown = sorted(set(numbers) - set(parked))
+    if unknown:
+        print(f"not parked: {', '.join(map(str, unknown))}", file=sys.stderr)
+    return not unknown
+
+
+def _so_many(numbers: Sequence[int]) -> str:
+    return "1 event is" if len(numbers) == 1 else f"{len(numbers)} events are"

@@ -46,13 +46,13 @@ def descriptors(configuration: Configuration, storage: Storage, figures: Figures
     return RedisDescriptors(chosen, holds, observe, _away[-1] if _away else bytearray(1))
 
 
-def options(configuration: Configuration) -> Options:
-    """Raises `BuildError`."""
+def options(configuration: Configuration, wanting: str = SELECTED) -> Options:
+    """Of the `redis` section; `wanting` is the key that asks for it. Raises `BuildError`."""
     of = configuration.redis
     if not of.addrs:
-        raise BuildError(f"{SELECTED}: redis is not configured: redis.addrs is not set")
+        raise BuildError(f"{wanting}: redis is not configured: redis.addrs is not set")
     if importlib.util.find_spec("redis") is None:
-        raise BuildError(f"{SELECTED}: redis needs an extra: pip install 'lading[redis]'")
+        raise BuildError(f"{wanting}: redis needs an extra: pip install 'lading[redis]'")
     from lading.redis import Options  # noqa: PLC0415  needs the extra
 
     socket = of.addrs[0] if len(of.addrs) == 1 and of.addrs[0].startswith("/") and not of.mastername else ""

@@ -68,7 +68,8 @@ def _redis(configuration: Configuration) -> list[Remark]:
     if bool(tls.certificate) != bool(tls.key):
         what = "certificate and key are needed both: continuing without client certificate"
         found.append((("redis", "tls"), what))
-    if configuration.redis.addrs and configuration.storage.cache.blobdescriptor != "redis":
+    streams = any(endpoint.redis.stream for endpoint in configuration.notifications.endpoints)
+    if configuration.redis.addrs and configuration.storage.cache.blobdescriptor != "redis" and not streams:
         found.append((("redis", "addrs"), "has no effect without storage.cache.blobdescriptor: redis"))
     return found
 

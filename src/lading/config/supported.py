@@ -97,15 +97,23 @@ def _refused(configuration: Configuration) -> Iterator[tuple[Path, str]]:
 
 
 def _notifications(configuration: Configuration) -> Iterator[tuple[Path, str]]:
-    """What an endpoint was sent is remembered under its name."""
+    """What an endpoint was sent is remembered under its name, or else its URL."""
     names: set[str] = set()
     for index, endpoint in enumerate(configuration.notifications.endpoints):
         if endpoint.disabled:
             continue
-        if not endpoint.url:
-            yield ["notifications", "endpoints", index, "url"], "is not set"
-        elif endpoint.name in names:
-            yield ["notifications", "endpoints", index, "name"], f'"{endpoint.name}" is another endpoint\'s, too'
+        path: Path = ["notifications", "endpoints", index]
+        if endpoint.redis.maxlen and not endpoint.redis.stream:
+            yield [*path, "redis", "stream"], "is not set"
+        elif endpoint.redis.stream:
+            if not endpoint.name:
+                yield [*path, "name"], "is not set"
+            if not configuration.redis.addrs:
+                yield [*path, "redis", "stream"], "redis is not configured: redis.addrs is not set"
+        elif not endpoint.url:
+            yield [*path, "url"], "is not set"
+        if endpoint.name in names:
+            yield [*path, "name"], f'"{endpoint.name}" is another endpoint\'s, too'
         names.add(endpoint.name)
 
 

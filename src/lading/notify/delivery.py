@@ -1,60 +1,65 @@
-"""Events from the journal to an endpoint: one after the other, again and again until it takes them."""
+"""Events from the journal to an endpoint: in their order, again and again until it takes them."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import random
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-import aiohttp
-from yarl import URL
-
-from lading.notify import envelope
-from lading.notify.envelope import Document
-from lading.notify.journal import Entry, Journal
+from lading.notify.journal import Entry, Interest, Journal
+from lading.notify.transport import Answer, Transport
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 POLL_SECONDS = 0.05
-BATCH = 100
-"""Events that may be delivered once more after a crash."""
+LOOK_SECONDS = 5.0
+"""Between looks at what waits while an endpoint does not take its events."""
+
+COUNT_SECONDS = 60.0
+"""Between counts of all that waits, after some of it was given up."""
+
+READ_AHEAD = 200
+GROUP_BYTES = 1024 * 1024
+"""What has more is not sent with others."""
+
+UNMARKED_EVENTS = 100
+UNMARKED_SECONDS = 0.1
+"""Events that may be delivered once more after a crash: so many, or those of so long."""
 
 FIRST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 60.0
-
-SIGNATURE = "X-Lading-Signature"
-
-_BLAMES_THE_EVENT = frozenset({400, 413, 414, 415, 422})
-"""Answers after which the same event would not do better."""
+LONGEST_ASKED_SECONDS = 3600.0
+"""An endpoint that asks to be left alone is left alone no longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`timeout` and `backoff` are in seconds; `ignored` are media types, `deaf` actions that are not sent."""
+    """Times are in seconds."""
 
-    name: str
-    url: str
-    headers: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    timeout: float = 1.0
+    interest: Interest
     threshold: int = 10
     backoff: float = 1.0
-    ignored: frozenset[str] = frozenset()
-    deaf: frozenset[str] = frozenset()
-    secret: str = ""
-    cloudevents: bool = False
+    together: int = 1
+    """Events that are sent at once, if so many wait."""
+    linger: float = 0.0
+    """How long the first of them waits for others."""
+    attempts: int = 0
+    """After so many failures in a row of an endpoint that answers, events are parked; 0 is never."""
 
-    def wants(self, media_type: str, action: str) -> bool:
-        return media_type not in self.ignored and action not in self.deaf
+    @property
+    def name(self) -> str:
+        return self.interest.name
 
     def pause(self, failures: int) -> float:
-        """Seconds to wait after so many failures in a row: longer each time, `backoff` from `threshold` on."""
+        """How long to wait after so many failures in a row: longer each time, `backoff` from `threshold` on."""
         over = failures - self.threshold
         if over < 0:
             longest = min(self.backoff, FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 32))
@@ -64,103 +69,203 @@ class Endpoint:
 
 
 class Count(Protocol):
-    def happened(self, kind: str, endpoint: str) -> None:
+    def happened(self, kind: str, endpoint: str, events: int) -> None:
         """`kind` is Events, Successes, Failures or Errors."""
         ...
 
-    def answered(self, code: str, endpoint: str) -> None:
-        """`code` is a status line without the protocol."""
+    def answered(self, code: str, endpoint: str, events: int) -> None:
+        """`code` is a status."""
         ...
 
-    def pending(self, number: int, endpoint: str) -> None: ...
+    def waiting(self, pending: int, parked: int, endpoint: str) -> None: ...
 
 
 class Delivery:
-    """To one endpoint. It alone uses the journal it is given."""
+    """To one endpoint. It alone uses the journal and the transport it is given, and closes them."""
 
-    def __init__(self, journal: Journal, endpoint: Endpoint, count: Count, agent: str) -> None:
+    def __init__(self, journal: Journal, endpoint: Endpoint, transport: Transport, count: Count) -> None:
         self._journal = journal
         self._endpoint = endpoint
+        self._transport = transport
         self._count = count
         self._thread = ThreadPoolExecutor(1, "delivery")
-        self._url = URL(endpoint.url)
-        kind = envelope.CLOUDEVENTS_MEDIA_TYPE if endpoint.cloudevents else envelope.MEDIA_TYPE
-        given = [(name, value) for name, values in endpoint.headers.items() for value in values]
-        self._headers = [("User-Agent", agent), ("Content-Type", kind), *given]
+        self._ahead: deque[Entry] = deque()
+        self._ahead_bytes = 0
+        self._read = self._had = self._marked = 0
+        """Events up to there are read, had by the endpoint, and known to be had by the journal."""
+        self._seen = self._pending = 0
+        """Events up to there are counted, and so many of them wait."""
+        self._marked_at = self._looked_at = self._counted_at = -COUNT_SECONDS
 
     async def run(self) -> None:
         """Until cancelled."""
-        timeout = aiohttp.ClientTimeout(total=self._endpoint.timeout)
-        loop = asyncio.get_running_loop()
-        jar = aiohttp.DummyCookieJar()
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=True, cookie_jar=jar) as session:
+        try:
             while True:
                 try:
-                    if not await self._round(session, loop):
-                        await asyncio.sleep(POLL_SECONDS)
+                    await self._deliver_all()
                 except sqlite3.Error as error:
                     log.error("cannot use the journal of notifications: %s", error)
                     await asyncio.sleep(self._endpoint.backoff)
-
-    async def _round(self, session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> bool:
-        """False where nothing waits."""
-        name = self._endpoint.name
-        entries = await loop.run_in_executor(self._thread, self._next)
-        had = 0
-        try:
-            for entry in entries:
-                event = entry.event
-                if self._endpoint.wants(event["target"]["mediaType"], event["action"]):
-                    self._count.happened("Events", name)
-                    reason = await self._deliver(session, event)
-                    if reason:
-                        log.warning("event %s is parked: endpoint %s answers %s", event["id"], name, reason)
-                        await loop.run_in_executor(self._thread, self._journal.park, name, reason, event)
-                had = entry.seq
         finally:
-            if had:
-                # The thread finishes what it has begun, even if this task is cancelled now.
-                done = loop.run_in_executor(self._thread, self._journal.advance, name, had)
-                await asyncio.shield(done)
-        return bool(entries)
+            await asyncio.shield(asyncio.ensure_future(self._close()))
 
-    def _next(self) -> list[Entry]:
-        name = self._endpoint.name
-        cursor = self._journal.cursor(name)
-        self._count.pending(self._journal.newest() - cursor, name)
-        return self._journal.after(name, cursor, BATCH)
+    async def _close(self) -> None:
+        await self._transport.close()
+        try:
+            await self._mark()
+            await self._in_thread(self._journal.close)
+        except sqlite3.Error as error:
+            log.error("cannot use the journal of notifications: %s", error)
+        self._thread.shutdown()
 
-    async def _deliver(self, session: aiohttp.ClientSession, event: Document) -> str:
-        """Until the endpoint has taken it: empty; or why it never will."""
-        endpoint, failures, refusals = self._endpoint, 0, 0
-        body = envelope.cloudevent(event) if endpoint.cloudevents else envelope.envelope(event)
+    async def _deliver_all(self) -> None:
+        start = await self._in_thread(lambda: self._journal.cursor(self._endpoint.name))
+        # What was had before an error of the journal need not be sent again.
+        self._had = self._read = max(start, self._had)
+        self._ahead.clear()
+        self._ahead_bytes = 0
+        await self._look()
         while True:
-            status, line = await self._post(session, body)
-            if 200 <= status < 400:
+            group = await self._next()
+            await self._deliver(group)
+
+    async def _next(self) -> list[Entry]:
+        """What is to be sent at once. Waits for it."""
+        loop, together, linger = asyncio.get_running_loop(), self._endpoint.together, self._endpoint.linger
+        until = 0.0
+        while True:
+            if len(self._ahead) < together and self._ahead_bytes < GROUP_BYTES:
+                await self._fetch()
+            if self._ahead:
+                until = until or loop.time() + linger
+                left = until - loop.time()
+                if left <= 0 or len(self._ahead) >= together or self._ahead_bytes >= GROUP_BYTES:
+                    return self._group()
+            else:
+                left = POLL_SECONDS
+            await self._mark_in_time()
+            await asyncio.sleep(min(left, POLL_SECONDS))
+
+    def _group(self) -> list[Entry]:
+        group: list[Entry] = []
+        size = 0
+        while self._ahead and len(group) < self._endpoint.together and size < GROUP_BYTES:
+            group.append(self._ahead.popleft())
+            size += len(group[-1].body)
+        self._ahead_bytes -= size
+        return group
+
+    async def _fetch(self) -> None:
+        interest, seq, limit = self._endpoint.interest, self._read, max(READ_AHEAD, self._endpoint.together)
+
+        def read() -> tuple[int, list[Entry]]:
+            # The newest first: what comes between the two is read next time.
+            newest = self._journal.newest()
+            return newest, self._journal.after(interest, seq, limit) if newest > seq else []
+
+        newest, entries = await self._in_thread(read)
+        self._ahead += entries
+        self._ahead_bytes += sum(len(entry.body) for entry in entries)
+        self._read = entries[-1].seq if entries else max(self._read, newest)
+        if not self._ahead:
+            self._had = self._read
+        if self._read > self._seen or asyncio.get_running_loop().time() - self._looked_at >= LOOK_SECONDS:
+            await self._look()
+
+    async def _deliver(self, group: list[Entry]) -> None:
+        """Until the endpoint has taken them, or they are parked."""
+        endpoint, failures, blamed = self._endpoint, 0, 0
+        while True:
+            answer = await self._transport.send([entry.body for entry in group])
+            self._tally(answer, len(group))
+            if answer.taken:
                 if failures >= endpoint.threshold:
                     log.info("endpoint %s takes events again", endpoint.name)
-                return ""
+                self._pending -= len(group)
+                self._had = group[-1].seq
+                await self._mark_in_time()
+                return
             failures += 1
-            refusals = refusals + 1 if status in _BLAMES_THE_EVENT else 0
-            if refusals >= endpoint.threshold:
-                return line
+            blames = answer.refused or (answer.answered and not answer.busy and endpoint.attempts > 0)
+            blamed = blamed + 1 if blames else 0
+            if answer.refused and len(group) > 1:
+                break
+            if blamed >= (endpoint.attempts or endpoint.threshold):
+                break
             if failures == endpoint.threshold:
-                log.warning("endpoint %s does not take events: %s", endpoint.name, line)
-            await asyncio.sleep(endpoint.pause(failures))
+                log.warning("endpoint %s does not take events: %s", endpoint.name, answer.line)
+            await self._wait(max(endpoint.pause(failures), min(answer.pause, LONGEST_ASKED_SECONDS)))
+        if len(group) > 1:
+            # One of them may be the reason. The halves tell which.
+            middle = len(group) // 2
+            await self._deliver(group[:middle])
+            await self._deliver(group[middle:])
+        else:
+            await self._park(group[0], answer.line)
 
-    async def _post(self, session: aiohttp.ClientSession, body: bytes) -> tuple[int, str]:
-        """The status and its line, or 0 and the kind of the error: its text may show secrets of the URL."""
-        endpoint = self._endpoint
-        headers = self._headers
-        if endpoint.secret:
-            mark = hmac.new(endpoint.secret.encode(), body, hashlib.sha256).hexdigest()
-            headers = [*headers, (SIGNATURE, f"sha256={mark}")]
-        try:
-            async with session.post(self._url, data=body, headers=headers) as answer:
-                line = f"{answer.status} {answer.reason or ''}".rstrip()
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            self._count.happened("Errors", endpoint.name)
-            return 0, type(error).__name__
-        self._count.answered(line, endpoint.name)
-        self._count.happened("Successes" if 200 <= answer.status < 400 else "Failures", endpoint.name)
-        return answer.status, line
+    async def _park(self, entry: Entry, reason: str) -> None:
+        name = self._endpoint.name
+        log.warning("an event is parked: endpoint %s answers %s", name, reason)
+        given_up = await self._in_thread(lambda: self._journal.park(name, reason, entry))
+        if given_up:
+            log.error("%d parked events are given up: there are too many", given_up)
+        self._had = self._marked = entry.seq
+        self._pending -= 1
+        await self._look()
+
+    async def _wait(self, seconds: float) -> None:
+        await self._mark()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while (left := until - loop.time()) > 0:
+            await asyncio.sleep(min(left, LOOK_SECONDS))
+            if left >= LOOK_SECONDS:
+                await self._look()
+
+    def _tally(self, answer: Answer, events: int) -> None:
+        name = self._endpoint.name
+        if answer.answered:
+            self._count.answered(answer.line, name, events)
+            self._count.happened("Successes" if answer.taken else "Failures", name, events)
+        else:
+            self._count.happened("Errors", name, events)
+
+    async def _mark_in_time(self) -> None:
+        """A crash must not repeat much; but to mark each event costs more than to send it."""
+        now = asyncio.get_running_loop().time()
+        if now - self._marked_at >= UNMARKED_SECONDS or self._had - self._marked >= UNMARKED_EVENTS:
+            await self._mark()
+
+    async def _mark(self) -> None:
+        self._marked_at = asyncio.get_running_loop().time()
+        if self._had > self._marked:
+            name, had = self._endpoint.name, self._had
+            await self._in_thread(lambda: self._journal.advance(name, had))
+            self._marked = had
+
+    async def _look(self) -> None:
+        """See how much waits, and tell."""
+        name, interest, had = self._endpoint.name, self._endpoint.interest, self._had
+        seen = max(self._seen, had)
+        now = self._looked_at = asyncio.get_running_loop().time()
+        may_count = now - self._counted_at >= COUNT_SECONDS
+
+        def look() -> tuple[int, int, int | None, int]:
+            newest = self._journal.newest()
+            more = self._journal.count(interest, seen, newest)
+            # If somebody else has moved the cursor, events were given up.
+            lost = may_count and self._journal.cursor(name) > had
+            whole = self._journal.count(interest, had, newest) if lost else None
+            return newest, more, whole, self._journal.count_parked(name)
+
+        self._seen, more, whole, parked = await self._in_thread(look)
+        self._pending += more
+        if whole is not None:
+            self._pending, self._counted_at = whole, now
+        if more:
+            self._count.happened("Events", name, more)
+        self._count.waiting(max(self._pending, 0), parked, name)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        # The thread finishes what it has begun, even if this task is cancelled.
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))

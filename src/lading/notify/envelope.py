@@ -5,19 +5,33 @@ from __future__ import annotations
 import json
 import re
 import time
-import uuid
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import orjson
 
 from lading.registry.events import Event, Occasion
+from lading.registry.ids import uuid7
 
 Document = dict[str, Any]
 
 MEDIA_TYPE = "application/vnd.docker.distribution.events.v2+json"
 CLOUDEVENTS_MEDIA_TYPE = "application/cloudevents+json"
+CLOUDEVENTS_BATCH_MEDIA_TYPE = "application/cloudevents-batch+json"
 
 _DESCRIPTOR = ("mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType")
 _PLATFORM = ("architecture", "os", "os.version", "os.features", "variant")
-_ESCAPED = re.compile("[<>&\u2028\u2029]")
+_ESCAPED = re.compile(rb"[<>&]|\xe2\x80[\xa8\xa9]")
+_INDENT = re.compile(rb"^ +", re.MULTILINE)
+_MAX_BITS = 63
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Message(NamedTuple):
+    """What is sent, and its media type."""
+
+    media_type: str
+    body: bytes
 
 
 def document(event: Event, occasion: Occasion, source: Document, now_ns: int) -> Document:
@@ -34,7 +48,7 @@ def document(event: Event, occasion: Occasion, source: Document, now_ns: int) ->
     }
     request = {"addr": occasion.address, "host": occasion.host}
     return {
-        "id": str(uuid.uuid4()),
+        "id": uuid7(now_ns),
         "timestamp": timestamp(now_ns),
         "action": event.action,
         "target": target | _set(more),
@@ -44,30 +58,23 @@ def document(event: Event, occasion: Occasion, source: Document, now_ns: int) ->
     }
 
 
-def envelope(event: Document) -> bytes:
-    """What is posted, as Go writes it."""
-    return _go({"events": [event]})
+def stored(event: Document) -> bytes:
+    """As it waits in the journal."""
+    try:
+        return orjson.dumps(event)
+    except TypeError:  # of manifests that the original stored: halves of characters, numbers of more than 64 bits
+        return orjson.dumps(_writable(event))
 
 
-def cloudevent(event: Document) -> bytes:
-    """CloudEvents 1.0, JSON format in structured mode. The data is the event of the envelope."""
-    target, source = event["target"], event["source"]
-    subject = target["repository"]
-    if target.get("tag"):
-        subject += f":{target['tag']}"
-    elif target["digest"]:
-        subject += f"@{target['digest']}"
-    made = {
-        "specversion": "1.0",
-        "id": event["id"],
-        "source": f"/{source.get('addr', '')}",
-        "type": f"io.lading.registry.{event['action']}",
-        "subject": subject,
-        "time": event["timestamp"],
-        "datacontenttype": "application/json",
-        "data": event,
-    }
-    return json.dumps(made, ensure_ascii=False).encode()
+def message(events: Sequence[bytes], *, cloudevents: bool, batch: bool) -> Message:
+    """Events from the journal as they are sent; without `batch` it is one."""
+    documents = [orjson.loads(event) for event in events]
+    if not cloudevents:
+        return Message(MEDIA_TYPE, _go({"events": documents}))
+    if batch:
+        return Message(CLOUDEVENTS_BATCH_MEDIA_TYPE, orjson.dumps([_cloudevent(each) for each in documents]))
+    [document] = documents
+    return Message(CLOUDEVENTS_MEDIA_TYPE, orjson.dumps(_cloudevent(document)))
 
 
 def timestamp(now_ns: int) -> str:
@@ -83,9 +90,48 @@ def timestamp(now_ns: int) -> str:
     )
 
 
+def _cloudevent(event: Document) -> Document:
+    """CloudEvents 1.0, JSON format in structured mode. The data is the event of the envelope."""
+    target, source = event["target"], event["source"]
+    subject = target["repository"]
+    if target.get("tag"):
+        subject += f":{target['tag']}"
+    elif target["digest"]:
+        subject += f"@{target['digest']}"
+    return {
+        "specversion": "1.0",
+        "id": event["id"],
+        "source": f"/{source.get('addr', '')}",
+        "type": f"io.lading.registry.{event['action']}",
+        "subject": subject,
+        "time": event["timestamp"],
+        "datacontenttype": "application/json",
+        "data": event,
+    }
+
+
 def _go(value: Document) -> bytes:
-    text = json.dumps(value, indent=3, ensure_ascii=False)
-    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8", "replace")
+    """As Go writes it: indented by three, and fit for a page of HTML."""
+    text = _INDENT.sub(_by_three, orjson.dumps(value, option=orjson.OPT_INDENT_2))
+    return _ESCAPED.sub(_escaped, text)
+
+
+def _by_three(indent: re.Match[bytes]) -> bytes:
+    return b" " * (len(indent[0]) // 2 * 3)
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())
+
+
+def _writable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_writable(key): _writable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_writable(each) for each in value]
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    return float(value) if isinstance(value, int) and value.bit_length() > _MAX_BITS else value
 
 
 def _set(fields: Document) -> Document:

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import functools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from lading.notify.envelope import Document, document
-from lading.notify.journal import Journal
-from lading.registry.events import Event, Occasion
+from lading.notify.envelope import Document, document, stored
+from lading.notify.journal import Interest, Journal, Row
+from lading.registry.events import Action, Event, Occasion
 from lading.registry.ports import UnavailableError
 
 log = logging.getLogger(__name__)
 
 HELD_EVENTS = 10_000
-"""Pulls are dropped while so many events wait for the disk."""
+HELD_BYTES = 32 * 1024 * 1024
+"""Pulls are dropped while so many events, or bytes of them, wait for the disk."""
+
+WARN_SECONDS = 60.0
 
 
 class Recorder:
-    """Of one process, to be used in its event loop. `wanted` tells of a media type and action whether anybody
-    listens; `count_dropped` hears how many events were given up."""
+    """Of one process, to be used in its event loop. `count_dropped` hears how many events were given up."""
 
     def __init__(
         self,
         journal: Journal,
         source: Document,
-        wanted: Callable[[str, str], bool],
+        listeners: Collection[Interest],
         count_dropped: Callable[[int], None],
         *,
         references: bool,
@@ -37,26 +39,35 @@ class Recorder:
         self.references = references
         self._journal = journal
         self._source = source
-        self._wanted = wanted
+        # A handful of pairs: clients do not choose media types freely.
+        self._wants = functools.lru_cache(1024)(
+            lambda media_type, action: any(each.wants(media_type, action) for each in listeners)
+        )
         self._count_dropped = count_dropped
-        self._held: list[tuple[str, bool]] = []
+        self._warned = -WARN_SECONDS
+        self._held: list[Row] = []
+        self._held_bytes = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._writing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "events")
 
+    def wants(self, media_type: str, action: Action) -> bool:
+        return self._wants(media_type, action)
+
     async def happened(self, events: Sequence[Event], occasion: Occasion) -> None:
         rows = []
         for event in events:
-            if self._wanted(event.media_type, event.action):
+            if self._wants(event.media_type, event.action):
                 told = document(event, occasion, self._source, time.time_ns())
-                rows.append((json.dumps(told), event.action == "pull"))
+                rows.append(Row(event.action, event.media_type, stored(told)))
         if not rows:
             return
-        spare = all(row[1] for row in rows)
-        if spare and len(self._held) >= HELD_EVENTS:
-            self._count_dropped(len(rows))
+        spare = all(row.action == "pull" for row in rows)
+        if spare and (len(self._held) >= HELD_EVENTS or self._held_bytes >= HELD_BYTES):
+            self._dropped(len(rows), "the disk is too slow for them")
             return
         self._held += rows
+        self._held_bytes += sum(len(row.body) for row in rows)
         written: asyncio.Future[None] | None = None
         if not spare:
             written = asyncio.get_running_loop().create_future()
@@ -80,20 +91,27 @@ class Recorder:
         loop = asyncio.get_running_loop()
         try:
             while self._held:
-                rows, self._held = self._held, []
+                rows, self._held, self._held_bytes = self._held, [], 0
                 waiting, self._waiting = self._waiting, []
                 failure: UnavailableError | None = None
                 try:
-                    self._count_dropped(await loop.run_in_executor(self._thread, self._journal.append, rows))
+                    dropped = await loop.run_in_executor(self._thread, self._journal.append, rows)
+                    self._dropped(dropped, "the journal is full")
                 except sqlite3.Error as error:
-                    log.error("cannot write the journal of notifications: %s", error)
-                    self._count_dropped(len(rows))
+                    self._dropped(len(rows), f"cannot write the journal of notifications: {error}")
                     failure = UnavailableError("notifications", str(error))
                 for each in waiting:
                     if not each.done():
                         _settle(each, failure)
         finally:
             self._writing = None
+
+    def _dropped(self, number: int, reason: str) -> None:
+        if number:
+            self._count_dropped(number)
+            if time.monotonic() - self._warned >= WARN_SECONDS:
+                self._warned = time.monotonic()
+                log.error("events are given up (%d at first): %s", number, reason)
 
 
 def _settle(waiting: asyncio.Future[None], failure: UnavailableError | None) -> None:

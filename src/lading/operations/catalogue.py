@@ -161,6 +161,9 @@ EVENT_STATUSES = Metric(
 EVENTS_PENDING = Metric(
     "registry_notifications_pending_total", "gauge", "Events that wait for an endpoint.", ("endpoint",)
 )
+EVENTS_PARKED = Metric(
+    "lading_notifications_parked", "gauge", "Events that an endpoint has refused for good.", ("endpoint",)
+)
 EVENTS_DROPPED = Metric(
     "lading_notifications_dropped", "counter", "Events given up: the journal is full or fails."
 )
@@ -197,7 +200,7 @@ METRICS: tuple[Metric, ...] = (
     *(CACHE_REQUESTS, CACHE_HITS, CACHE_ERRORS, CACHE_REDIS, *PROXY.values(), *DISK_CACHE.values()),
     *(UPSTREAM_ANSWERS, UPSTREAM_LIMIT, UPSTREAM_REMAINING, *GARBAGE.values(), COLLECTED),
     *(RECEIVED, SENT, UPLOADS, ACTION_ERRORS, WORKERS, RESTARTS, SILENT, FAILING, INFO),
-    *(EVENTS, EVENT_STATUSES, EVENTS_PENDING, EVENTS_DROPPED),
+    *(EVENTS, EVENT_STATUSES, EVENTS_PENDING, EVENTS_PARKED, EVENTS_DROPPED),
     *(COLLECTIONS, CPU, RESIDENT, VIRTUAL, OPEN_FDS, MAX_FDS, STARTED),
 )
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}

@@ -41,6 +41,10 @@ class Events(Protocol):
     references: bool
     """Events of manifests are to have their `content`."""
 
+    def wants(self, media_type: str, action: Action) -> bool:
+        """Somebody listens: others need not be told."""
+        ...
+
     async def happened(self, events: Sequence[Event], occasion: Occasion) -> None:
         """To be called once the work is done, and before the client is told so.
 

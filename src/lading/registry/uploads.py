@@ -11,9 +11,7 @@ import asyncio
 import contextlib
 import datetime
 import re
-import secrets
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -26,6 +24,7 @@ from lading.oci.names import RepositoryName
 from lading.oci.ranges import Span
 from lading.registry import layout
 from lading.registry.blobs import Blobs
+from lading.registry.ids import uuid7
 from lading.registry.ports import (
     BusyError,
     PathNotFoundError,
@@ -102,7 +101,7 @@ class Uploads:
     _hashes: OrderedDict[str, Hasher] = field(default_factory=OrderedDict)
 
     async def start(self, name: RepositoryName) -> Upload:
-        upload = Upload(name, _new_id(), _now(), 0)
+        upload = Upload(name, uuid7(time.time_ns()), _now(), 0)
         # Not durable: a client whose session is gone after a power cut starts another. But the first session of a
         # repository makes directories that durable content will lie in.
         flat = self.storage.traits.flat
@@ -339,10 +338,3 @@ def _unknown() -> RegistryError:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _new_id() -> str:
-    """A UUID of version 7 (RFC 9562): sessions sort by the time of their start."""
-    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    return str(uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62))

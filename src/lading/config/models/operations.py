@@ -23,6 +23,9 @@ from lading.config.models.values import (
 
 _HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
 
+_CONTROL = re.compile(r"[\0\r\n]")
+_MAX_BATCH = 1000
+
 Format = Literal["distribution", "cloudevents"]
 Interval = Annotated[Duration, Then(positive_or(10.0))]
 
@@ -44,6 +47,18 @@ def _check_file(path: str) -> str:
     if "\0" in path:
         raise ValueError("must be the path of a file")
     return path
+
+
+def _check_batch(number: int) -> int:
+    if not 0 <= number <= _MAX_BATCH:
+        raise ValueError(f"must be a number of events, up to {_MAX_BATCH}")
+    return number
+
+
+def _check_count(number: int) -> int:
+    if number < 0:
+        raise ValueError("must not be negative")
+    return number
 
 
 class StorageDriverCheck(Section):
@@ -105,12 +120,28 @@ class Ignore(Section):
     actions: list[Text] = option(factory=list)
 
 
+class Batch(Section):
+    """Up to `events` are sent together; with `linger` they wait for each other that long."""
+
+    events: Annotated[Integer, Then(_check_batch)] = 0
+    """0 is one with `url`, and 100 with `redis`."""
+    linger: Duration = 0.0
+
+
+class Stream(Section):
+    """A stream in the redis of the `redis` section. `maxlen` of 0 is no limit."""
+
+    stream: Text = ""
+    maxlen: Annotated[Integer, Then(_check_count)] = 0
+
+
 class Endpoint(Section):
-    """A webhook. An event that matches `ignoredmediatypes` (the older key) or `ignore` is not sent."""
+    """A webhook, or a stream. What matches `ignoredmediatypes` (the older key) or `ignore` is not sent."""
 
     name: Text = ""
     disabled: Flag = False
     url: Annotated[Text, Then(check_uri)] = ""
+    redis: Stream = option(factory=Stream)
     headers: Annotated[Lists[Text], HIDDEN] = option(factory=dict)
     timeout: Annotated[Duration, Then(positive_or(1.0))] = 1.0
     threshold: Annotated[Integer, Then(positive_or(10))] = 10
@@ -121,16 +152,26 @@ class Endpoint(Section):
     format: Annotated[Format, one_of(Format, "must be distribution or cloudevents", empty="distribution")] = (
         "distribution"
     )
+    batch: Batch = option(factory=Batch)
+    maxattempts: Annotated[Integer, Then(_check_count)] = 0
+    """0 is no limit."""
 
     def complaints(self) -> Iterator[Problem]:
-        for name in self.headers:
+        for name, values in self.headers.items():
             if _HEADER.fullmatch(name) is None:
                 yield ("headers",), "has a name that no header can have"
+            elif any(_CONTROL.search(value) for value in values):
+                yield ("headers", name), "has a value that no header can have"
+        if self.redis.stream:
+            for key in ("url", "headers", "secret"):
+                if getattr(self, key):
+                    yield (key,), "is not for an endpoint with redis.stream"
 
 
 class Journal(Section):
     directory: Text = ""
     maxevents: Annotated[Integer, Then(positive_or(1_000_000))] = 1_000_000
+    maxbytes: Annotated[Integer, Then(positive_or(1 << 30))] = 1 << 30
 
 
 class Notifications(Section):
