@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,6 +21,8 @@ PARALLEL = 4
 
 MAX_DEPTH = 16
 """Of indexes in indexes, and of referrers of referrers."""
+
+MAX_CONFIG_BYTES = 16 * 1024 * 1024
 
 _ELSEWHERE = media.OCI_NON_DISTRIBUTABLE_LAYERS | {media.DOCKER_FOREIGN_LAYER}
 
@@ -100,7 +103,7 @@ async def copy(
     """
     content = await source.manifest(reference)
     if platform is not None:
-        content = await _chosen(source, content, platform)
+        content = await chosen(source, content, platform)
     copier = _Copier(source, target, content, parallel, report)
     await copier.tree(content, tag)
     if referrers:
@@ -108,8 +111,8 @@ async def copy(
     return copier.copied
 
 
-async def _chosen(source: Place, content: Content, platform: Platform) -> Content:
-    """The image of a platform."""
+async def chosen(source: Place, content: Content, platform: Platform) -> Content:
+    """The image of a platform. Raises `ClientError`."""
     for _ in range(MAX_DEPTH):
         view = _view(content)
         if not view.is_index:
@@ -127,15 +130,26 @@ async def _check_platform(source: Place, content: Content, view: Manifest, platf
     """A lone image says in its config what it is for; an artifact does not, and fits nothing."""
     if view.config is None or view.config.media_type not in {media.OCI_IMAGE_CONFIG, media.DOCKER_IMAGE_CONFIG}:
         raise ClientError(f"{content.digest}: is no image for {platform}")
-    data = bytearray()
-    async for piece in source.source(_digest(view.config))(0):
-        data += piece
+    data = await read(source, view.config, MAX_CONFIG_BYTES)
     try:
-        found = platform_of(bytes(data))
+        found = platform_of(data)
     except InvalidManifestError as error:
         raise InvalidAnswerError(f"{view.config.digest}: {error}") from error
     if not fits(found, platform):
         raise ClientError(f"{content.digest}: is an image for {found}, not for {platform}")
+
+
+async def read(source: Place, blob: Descriptor, limit: int) -> bytes:
+    """A blob of at most `limit` bytes, as a whole. Raises `ClientError`."""
+    if blob.size > limit:
+        raise InvalidAnswerError(f"{blob.digest}: has {blob.size} bytes, more than {limit}")
+    data = bytearray()
+    async with contextlib.aclosing(source.source(_digest(blob))(0)) as pieces:
+        async for piece in pieces:
+            data += piece
+            if len(data) > limit:
+                raise InvalidAnswerError(f"{blob.digest}: has more than {limit} bytes")
+    return bytes(data)
 
 
 def fits(found: Platform, wanted: Platform) -> bool:

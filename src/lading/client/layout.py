@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import AsyncGenerator, Iterator
-from typing import Any
 
+from lading.client.disk import appearing, write
 from lading.client.download import Progress
 from lading.client.errors import ClientError
 from lading.client.sources import of_file
@@ -47,9 +46,9 @@ class Layout:
         try:
             os.makedirs(os.path.join(self.path, "blobs"), exist_ok=True)
             if not os.path.exists(os.path.join(self.path, MARKER)):
-                _write(os.path.join(self.path, MARKER), _VERSION)
+                write(os.path.join(self.path, MARKER), _VERSION)
             if not os.path.exists(os.path.join(self.path, "index.json")):
-                _write(os.path.join(self.path, "index.json"), building.index([]).data)
+                write(os.path.join(self.path, "index.json"), building.index([]).data)
         except OSError as error:
             raise LayoutError(f"{self.path}: {error.strerror}") from error
 
@@ -124,7 +123,7 @@ class Layout:
         if self._holds(digest):
             return Outcome.PRESENT
         hasher = Hasher(digest.algorithm)
-        with self._failures(digest), _appearing(target) as file:
+        with self._failures(digest), appearing(target) as file:
             async with contextlib.aclosing(source(0)) as pieces:
                 async for piece in pieces:
                     hasher.update(piece)
@@ -176,7 +175,7 @@ class Layout:
         target = self._file(content.digest)
         if not self._holds(content.digest):
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            _write(target, content.data)
+            write(target, content.data)
 
     def _list(self, content: Content, tag: str) -> None:
         entries = self.entries()
@@ -184,7 +183,7 @@ class Layout:
             return
         kept = [entry for entry in entries if not tag or entry.annotations.get(REF_NAME) != tag]
         added = content.descriptor(annotations={REF_NAME: tag} if tag else {})
-        _write(os.path.join(self.path, "index.json"), building.index([*kept, added]).data)
+        write(os.path.join(self.path, "index.json"), building.index([*kept, added]).data)
 
     @contextlib.contextmanager
     def _failures(self, digest: str) -> Iterator[None]:
@@ -194,32 +193,9 @@ class Layout:
             raise LayoutError(f"{self.path}: {digest}: {error.strerror or error}") from error
 
 
-@contextlib.contextmanager
-def _appearing(target: str) -> Iterator[Any]:
-    """A file that takes its place when all is in it, and is gone if that fails."""
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    descriptor, path = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".part-")
-    try:
-        with open(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(path, 0o644)
-        os.replace(path, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        raise
-
-
 def _read(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
-
-
-def _write(target: str, data: bytes) -> None:
-    with _appearing(target) as file:
-        file.write(data)
 
 
 def _digest(path: str, text: str) -> Digest:

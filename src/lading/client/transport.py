@@ -220,7 +220,7 @@ class Transport:
                 ssl=context(self._tls, own=url.origin() == self.origin) if url.scheme == "https" else True,
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise UnreachableError(f"{url.host}: {describe(error)}") from error
+            raise UnreachableError(f"{url.authority}: {describe(error)}") from error
 
 
 def _proxy(url: URL) -> str | None:
@@ -267,6 +267,8 @@ def retry_after(value: str) -> float:
 def describe(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorSSLError) and "WRONG_VERSION_NUMBER" in str(error):
+        return "does not speak TLS"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect: {error.os_error.strerror or error.os_error}"
     return str(error) or type(error).__name__
