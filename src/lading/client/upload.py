@@ -297,23 +297,40 @@ class _Chunk:
         self._error: Exception | None = None
 
     async def __call__(self) -> AsyncIterator[bytes]:
-        left = self._size
+        done = self._start
         try:
-            async with contextlib.aclosing(self._blob.source(self._start)) as pieces:
-                async for piece in pieces:
-                    part = piece[:left]
-                    left -= len(part)
+            async with contextlib.aclosing(self._parts()) as parts:
+                async for part in parts:
                     self._patience.begin()
                     yield part
                     self._patience.end()
+                    done += len(part)
                     if self._progress is not None:
-                        self._progress(self._start + self._size - left, self._blob.size)
-                    if not left:
-                        return
-            raise InvalidAnswerError(f"{self._blob.digest}: its source ends {left} bytes too early")
+                        self._progress(done, self._blob.size)
+            self._patience.begin()
         except (ClientError, OSError) as error:
             self._error = error
             raise
+
+    async def _parts(self) -> AsyncGenerator[bytes, None]:
+        """The last part of a blob is held back until its source has ended: only then is all of it verified."""
+        held, left = b"", self._size
+        ends = self._start + self._size == self._blob.size
+        async with contextlib.aclosing(self._blob.source(self._start)) as pieces:
+            async for piece in pieces:
+                if held:
+                    yield held
+                if ends and len(piece) > left:
+                    raise InvalidAnswerError(
+                        f"{self._blob.digest}: its source has more than {self._blob.size} bytes"
+                    )
+                held = piece[:left]
+                left -= len(held)
+                if not left and not ends:
+                    break
+        if left:
+            raise InvalidAnswerError(f"{self._blob.digest}: its source ends {left} bytes too early")
+        yield held
 
     def check(self) -> None:
         """Raises what the source has raised."""

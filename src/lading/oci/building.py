@@ -55,12 +55,12 @@ class Content:
 
     def view(self) -> Manifest:
         """What it says, if it is a manifest or an index. Raises `InvalidManifestError`."""
+        if self.media_type not in media.IMAGES | media.INDEXES:
+            raise InvalidManifestError(f"{self.media_type!r} is no type of a manifest")
         try:
             return manifest.view(self.data, self.media_type)
         except RegistryError as error:
             raise InvalidManifestError(str(error.entries[0].detail)) from error
-        except KeyError:
-            raise InvalidManifestError(f"{self.media_type!r} is no type of a manifest") from None
 
 
 def image(

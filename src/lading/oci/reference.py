@@ -89,7 +89,9 @@ class ImageReference:
         if self.domain != DEFAULT_DOMAIN:
             return self.name
         short = self.path.removeprefix(_OFFICIAL)
-        return self.path if "/" in short else short
+        if "/" not in short and _IDENTIFIER.fullmatch(short) is None:
+            return short
+        return self.path if _split(self.path)[0] == DEFAULT_DOMAIN else self.name
 
     @property
     def familiar(self) -> str:

@@ -21,6 +21,9 @@ def registries(options: argparse.Namespace, side: str = "") -> Registries:
         folder = option("cert_dir")
         tls = TLS.from_folder(folder, verify=verify) if folder else TLS(verify=verify)
         tls.check()
+        if options.authfile is not None:
+            with open(options.authfile, "rb"):
+                pass
     except OSError as error:
         raise ClientError(f"{error.filename}: {error.strerror}") from error
     except ValueError as error:
