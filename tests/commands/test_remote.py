@@ -31,15 +31,15 @@ class Run(Protocol):
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-
     def ran(*arguments: str | Path, status: int = 0) -> str:
-        try:
-            ended = main([*map(str, arguments)])
-        except SystemExit as error:
-            ended = int(error.code or 0)
+        with monkeypatch.context() as patch:
+            for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+                patch.delenv(name, raising=False)
+            patch.setenv("HOME", str(tmp_path / "home"))
+            try:
+                ended = main([*map(str, arguments)])
+            except SystemExit as error:
+                ended = int(error.code or 0)
         out, err = capsys.readouterr()
         assert ended == status, err
         assert status == 2 or err.count("\n") == bool(status), err
@@ -143,18 +143,11 @@ def test_signing_in(run: Run, tmp_path: Path, layout: Path) -> None:
         (tmp_path / "home/.docker").mkdir(parents=True)
         file = tmp_path / "home/.docker/config.json"
         file.write_text(json.dumps({"auths": {f"{guarded.registry.host}/team": login}}))
-        run("inspect", app, *common, home=tmp_path)
-        run("inspect", app, *common, f"--authfile={file}")
+        run("inspect", app, *common)
+        run("copy", app, f"{guarded.registry.host}/team/b", *common, f"--src-creds={USER}:x", status=4)
+        file.rename(tmp_path / "auth.json")
         run("inspect", app, *common, status=4)
-        run(
-            "copy",
-            app,
-            f"{guarded.registry.host}/team/b",
-            *common,
-            f"--src-creds={USER}:x",
-            home=tmp_path,
-            status=4,
-        )
+        run("inspect", app, *common, f"--authfile={tmp_path}/auth.json")
 
 
 def test_a_terminal_sees_a_bar(registry: Registry, layout: Path) -> None:
