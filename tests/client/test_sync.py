@@ -58,6 +58,7 @@ async def test_beside_a_running_loop(lading: Registry) -> None:
     with SyncRegistryClient(f"http://{lading.host}") as client:
         client.ping()
         await asyncio.to_thread(everything, client, "beside")
+        assert client.tags("beside") == []
 
 
 def test_errors_are_the_same(lading: Registry) -> None:

@@ -85,9 +85,11 @@ async def test_a_certificate_is_shown_to_the_registry_alone(authority: trustme.C
     tls.check()
     async with serving(authority, ssl.CERT_REQUIRED) as server, serving(authority, ssl.CERT_OPTIONAL) as store:
         server.redirect = f"https://127.0.0.1:{store.port}/elsewhere"
-        async with RegistryClient(f"https://127.0.0.1:{server.port}", timing=TIMING, tls=tls) as client:
-            async with await client.blob("a", Digest.of(DATA)) as blob:
-                assert b"".join([piece async for piece in blob]) == DATA
+        async with (
+            RegistryClient(f"https://127.0.0.1:{server.port}", timing=TIMING, tls=tls) as client,
+            await client.blob("a", Digest.of(DATA)) as blob,
+        ):
+            assert b"".join([piece async for piece in blob]) == DATA
         assert (server.shown, store.shown) == ([True], [False])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import random
 from pathlib import Path
@@ -15,6 +17,7 @@ from lading.client import (
     Digest,
     InvalidAnswerError,
     Outcome,
+    RateLimitedError,
     RegistryClient,
     Timing,
     UnreachableError,
@@ -114,3 +117,38 @@ async def test_mounts(registry: Registry) -> None:
         assert anonymous in {Outcome.MOUNTED, Outcome.UPLOADED}
         await there.delete_blob("c/d", other)
         assert not await there.has_blob("c/d", other)
+
+
+async def test_what_the_registry_asks_for_is_waited_for(registry: Registry) -> None:
+    """A chunk that is refused for now goes again, by the pause that the answer names; not for ever."""
+    refused: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, sending = await asyncio.open_connection(*registry.host.split(":"))
+        with contextlib.closing(writer), contextlib.closing(sending):
+            head = await reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"PATCH ") and len(refused) < limit:
+                refused.append(head)
+                writer.write(b"HTTP/1.1 429 Slow\r\nRetry-After: 0.01\r\nContent-Length: 0\r\n\r\n")
+                await writer.drain()
+                return
+            sending.write(head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            forth = asyncio.create_task(pump(reader, sending))
+            await pump(upstream, writer)
+            forth.cancel()
+            await asyncio.gather(forth, return_exceptions=True)
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while piece := await reader.read(65536):
+                writer.write(piece)
+                await writer.drain()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, client(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") as there:
+        limit = 2
+        assert await there.put_blob("a/b", DIGEST, SIZE, DATA) is Outcome.UPLOADED
+        assert len(refused) == 2
+        limit = 100
+        with pytest.raises(RateLimitedError):
+            await there.put_blob("c/d", DIGEST, SIZE, DATA)

@@ -23,6 +23,7 @@ from lading.client.errors import (
     RefusedError,
     UnreachableError,
 )
+from lading.client.files import FilesError, pull_files, push_files
 from lading.client.layout import Layout, LayoutError
 from lading.client.registries import Registries
 from lading.client.registry import RegistryClient
@@ -51,6 +52,7 @@ __all__ = [
     "Digest",
     "DigestSet",
     "Download",
+    "FilesError",
     "HelperCredentials",
     "ImageReference",
     "InvalidAnswerError",
@@ -81,4 +83,6 @@ __all__ = [
     "default_files",
     "of_bytes",
     "of_file",
+    "pull_files",
+    "push_files",
 ]

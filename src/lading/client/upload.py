@@ -49,7 +49,7 @@ class Blob:
 
 
 class _LostError(Exception):
-    """The registry has forgotten the session, or nothing of it is worth going on with."""
+    """The registry has forgotten the session, or has got to where nothing was sent."""
 
 
 class Upload:
@@ -193,7 +193,7 @@ class Uploader:
                 if attempt == attempts:
                     raise lost.__cause__ or UnreachableError(f"{self._transport.host}: lost the upload") from None
                 upload = None
-                await self._wait(attempt)
+                await asyncio.sleep(self._transport.timing.pause * 2 ** (attempt - 1))
         raise AssertionError("unreachable")
 
     async def _whole(self, upload: Upload, blob: Blob) -> None:
@@ -224,10 +224,12 @@ class Uploader:
             except ClientError as error:
                 failures = 1 if since >= PROGRESS_BYTES else failures + 1
                 since = 0
-                if failures >= self._transport.timing.attempts or not _passes(error):
+                pause = self._pause(error, failures)
+                if pause is None:
                     raise
-            await self._wait(failures)
-            offset = await self._resumed(upload, blob)
+                failure = error
+            await asyncio.sleep(pause)
+            offset = await self._resumed(upload, blob, failure)
 
     async def _chunk(self, upload: Upload, blob: Blob, offset: int, length: int, progress: Progress | None) -> int:
         size = min(length, blob.size - offset)
@@ -245,18 +247,23 @@ class Uploader:
             raise InvalidAnswerError(f"{self._transport.host}: has other bytes of the upload than were sent")
         return received
 
-    async def _resumed(self, upload: Upload, blob: Blob) -> int:
-        """Where to go on. Raises `_LostError`."""
+    async def _resumed(self, upload: Upload, blob: Blob, error: ClientError) -> int:
+        """Where to go on after an error. Raises `_LostError`."""
         try:
             offset = await upload.status()
-        except NotFoundError as error:
-            raise _LostError from error
-        if offset <= 1 or offset > blob.size:
-            raise _LostError  # "0-0" is said of no byte and of one: to begin again costs nothing
+        except NotFoundError as lost:
+            raise _LostError from lost
+        if offset > blob.size:
+            raise _LostError
+        if offset == 1 and not _misplaced(error):
+            return 0  # "0-0" is said of no byte and of one: who is refused from 0 on has sent one
         return offset
 
-    async def _wait(self, failures: int) -> None:
-        await asyncio.sleep(self._transport.timing.pause * 2 ** (failures - 1))
+    def _pause(self, error: ClientError, failures: int) -> float | None:
+        """As for other requests; None for what is not to be tried again."""
+        if _misplaced(error):
+            error = UnreachableError(str(error))  # the registry has got to elsewhere, which its status says
+        return self._transport.pause(error, failures) if _passes(error) else None
 
     async def _has(self, blob: Blob) -> bool:
         try:
@@ -336,6 +343,11 @@ class _Chunk:
         """Raises what the source has raised."""
         if self._error is not None:
             raise self._error
+
+
+def _misplaced(error: ClientError) -> bool:
+    """Whether a chunk does not begin where the registry has got to."""
+    return isinstance(error, AnswerError) and error.status == 416
 
 
 def _passes(error: ClientError) -> bool:

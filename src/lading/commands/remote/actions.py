@@ -21,8 +21,9 @@ from lading.client import (
     RefusedError,
     Repository,
     copy,
+    pull_files,
+    push_files,
 )
-from lading.client.files import pull_files, push_files
 from lading.client.layout import MARKER
 from lading.commands.remote.connections import registries
 from lading.commands.remote.inspection import inspect
