@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from lading import __version__, build
 from lading.commands import api, auth, collect, events, manifests, migrate, quarantine, repositories, tags, verify
+from lading.commands.remote import arguments
 from lading.compose.check import check, servable
 from lading.compose.error import BuildError
 from lading.config import activation, editor, show
@@ -91,6 +92,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     schema.set_defaults(run=_schema)
     migrate.add(commands)
     api.add(commands)
+    arguments.add(commands, _remote)
     completion = commands.add_parser("completion", help="print what makes a shell complete commands and options")
     completion.add_argument("shell", choices=SHELLS)
     completion.set_defaults(run=lambda options: _complete(parser, options.shell))
@@ -102,6 +104,12 @@ def _complete(parser: argparse.ArgumentParser, shell: str) -> int:
 
     print(complete(parser, shell))
     return 0
+
+
+def _remote(options: argparse.Namespace) -> int:
+    from lading.commands.remote import actions  # a client costs as much as all the rest, and no server needs it
+
+    return actions.run(options)
 
 
 def _help(parser: argparse.ArgumentParser, commands: Mapping[str, argparse.ArgumentParser], of: str | None) -> int:

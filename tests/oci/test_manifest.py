@@ -64,7 +64,7 @@ def test_the_view_of_an_index(kind: str) -> None:
     }
     view = manifest.parse(written({**INDEX, "mediaType": kind, "manifests": [child]}), kind)
     assert view.is_index
-    assert view.children == (Descriptor("a/b", "x", 1, (), Platform("o", "p")),)
+    assert view.children == (Descriptor("a/b", "x", 1, (), Platform("o", "p", "v")),)
     assert view.config is None
     assert view.blobs == ()
 

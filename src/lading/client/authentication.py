@@ -1,7 +1,8 @@
 """Signing in to a registry: which credentials go where, and for which tokens.
 
 The boundary: user name and password go to the registry's own host, and to a token server only if it is on the
-same host, or if both are names under one registrable domain. Nothing is sent without being asked for.
+same host, or if both are names under one registrable domain, or if the caller has named it. Nothing is sent
+without being asked for.
 """
 
 from __future__ import annotations
@@ -71,8 +72,15 @@ def _suffixes() -> PublicSuffixList:
 class Authenticator:
     """Knows what the registry wants to be shown, once it has said so, and has the tokens."""
 
-    def __init__(self, registry: URL, credentials: Credentials | None, fetch: Fetch) -> None:
+    def __init__(
+        self,
+        registry: URL,
+        credentials: Credentials | None,
+        fetch: Fetch,
+        token_servers: frozenset[str] = frozenset(),
+    ) -> None:
         self._registry = registry
+        self._token_servers = token_servers
         self._credentials = credentials
         self._fetch = fetch
         self._challenge: Challenge | None = None
@@ -86,7 +94,7 @@ class Authenticator:
         if challenge is None:
             return ""
         if challenge.scheme == "basic":
-            login = await self._login(self._registry)
+            login = await self._login(self._registry, scope)
             return "" if login is None else _basic(login)
         token = await self._token(challenge, scope)
         return f"Bearer {token}" if token else ""
@@ -107,7 +115,7 @@ class Authenticator:
     def _believes(self, challenge: Challenge) -> bool:
         realm = challenge.parameters.get("realm", "")
         try:
-            believed = trusted(self._registry, URL(realm))
+            believed = trusted(self._registry, URL(realm)) or URL(realm).authority in self._token_servers
         except ValueError:
             believed = False
         if not believed and not self._warned:
@@ -129,22 +137,25 @@ class Authenticator:
 
     async def _ask(self, challenge: Challenge, scope: str) -> tuple[str, float]:
         realm = URL(challenge.parameters["realm"])
-        login = await self._login(realm)
-        asked = {"service": challenge.parameters.get("service", ""), "scope": scope}
-        asked = {key: value for key, value in asked.items() if value}
+        login = await self._login(realm, scope)
+        service = challenge.parameters.get("service", "")
+        asked = {"service": service} if service else {}
+        # A query has a parameter for each scope, a form has all in one (the two token specifications).
+        query = {**asked, "scope": scope.split()} if scope else asked
         if login is not None and login.username == IDENTITY_TOKEN:
             form = {
                 "grant_type": "refresh_token",
                 "refresh_token": login.password,
                 "client_id": CLIENT_ID,
                 **asked,
+                **({"scope": scope} if scope else {}),
             }
             body = await self._fetch("POST", realm, {}, form)
         elif login is not None:
-            url = realm.update_query({**asked, "account": login.username})
+            url = realm.update_query({**query, "account": login.username})
             body = await self._fetch("GET", url, {"Authorization": _basic(login)}, None)
         else:
-            body = await self._fetch("GET", realm.update_query(asked), {}, None)
+            body = await self._fetch("GET", realm.update_query(query), {}, None)
         try:
             answer = json.loads(body)
             token = answer.get("token") or answer["access_token"]
@@ -154,11 +165,15 @@ class Authenticator:
         except (ValueError, RecursionError, OverflowError, KeyError, TypeError, AttributeError):
             raise InvalidAnswerError(f"{realm.host}: the token server's answer holds no token") from None
 
-    async def _login(self, asked_by: URL) -> Login | None:
+    async def _login(self, asked_by: URL, scope: str) -> Login | None:
         if self._credentials is None:
             return None
         host = asked_by.host or ""
-        return await self._credentials.login(host if asked_by.is_default_port() else f"{host}:{asked_by.port}")
+        kind, _, rest = scope.rpartition(" ")[2].partition(":")
+        repository = rest.rpartition(":")[0] if kind == "repository" else ""
+        return await self._credentials.login(
+            host if asked_by.is_default_port() else f"{host}:{asked_by.port}", repository
+        )
 
 
 def _basic(login: Login) -> str:

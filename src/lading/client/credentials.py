@@ -16,6 +16,9 @@ HELPER_SECONDS = 30.0
 
 IDENTITY_TOKEN = "<token>"  # noqa: S105  the name that stands for one, in Docker's protocol of helpers
 
+_NOBODY = b"credentials not found"
+"""What a helper says of a host that it has nothing for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Login:
@@ -26,8 +29,11 @@ class Login:
 
 
 class Credentials(Protocol):
-    async def login(self, host: str) -> Login | None:
-        """For a host (with its port, if it has one) that asks; None for nobody in particular."""
+    async def login(self, host: str, repository: str = "") -> Login | None:
+        """For a host (with its port, if it has one) that asks; None for nobody in particular.
+
+        `repository` is the one that is asked for, "" for none.
+        """
         ...
 
 
@@ -38,7 +44,7 @@ class StaticCredentials:
     username: str
     password: str = field(repr=False)
 
-    async def login(self, host: str) -> Login | None:  # noqa: ARG002
+    async def login(self, host: str, repository: str = "") -> Login | None:  # noqa: ARG002
         return Login(self.username, self.password) if self.username or self.password else None
 
 
@@ -53,7 +59,7 @@ class HelperCredentials:
     lifetime: float | None = None
     _known: dict[str, tuple[float, Login]] = field(default_factory=dict)
 
-    async def login(self, host: str) -> Login | None:
+    async def login(self, host: str, repository: str = "") -> Login | None:  # noqa: ARG002
         known = self._known.get(host)
         if known is not None and (self.lifetime is None or time.monotonic() - known[0] < self.lifetime):
             return known[1]
@@ -65,10 +71,11 @@ class HelperCredentials:
             reason = error if isinstance(error, OSError) else type(error).__name__
             log.error("failed to run command: %s: %s", self.command, reason)
             return None
-        self._known[host] = (time.monotonic(), found)
+        if found is not None:
+            self._known[host] = (time.monotonic(), found)
         return found
 
-    async def _run(self, host: str) -> Login:
+    async def _run(self, host: str) -> Login | None:
         process = await asyncio.create_subprocess_exec(
             self.command, "get", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
@@ -77,6 +84,8 @@ class HelperCredentials:
         except BaseException:
             process.kill()
             raise
+        if process.returncode and _NOBODY in said:
+            return None
         if process.returncode:
             raise ChildProcessError(f"exit status {process.returncode}")
         answer = json.loads(said)

@@ -24,6 +24,10 @@ Open = Callable[[int], Awaitable[aiohttp.ClientResponse]]
 """The answer that begins at an offset, or earlier. Raises `ClientError`."""
 
 
+Progress = Callable[[int, int], None]
+"""Hears, as a blob moves, how many bytes are there and how many there will be. The first number may fall."""
+
+
 class Download:
     """An iterator of the blob's bytes from `offset` on; `size` is that of the whole.
 
@@ -32,13 +36,20 @@ class Download:
     """
 
     def __init__(
-        self, host: str, answer: aiohttp.ClientResponse, offset: int, attempts: int, reopen: Open
+        self,
+        host: str,
+        answer: aiohttp.ClientResponse,
+        offset: int,
+        attempts: int,
+        reopen: Open,
+        progress: Progress | None = None,
     ) -> None:
         """Raises `InvalidAnswerError`."""
         self._host = host
         self._answer = answer
         self._attempts = attempts
         self._reopen = reopen
+        self._progress = progress
         self._hasher: Hasher | None = None
         self._digest: Digest | None = None
         self.offset = offset
@@ -90,6 +101,8 @@ class Download:
                 self.offset += len(piece)
                 if self._hasher is not None:
                     self._hasher.update(piece)
+                if self._progress is not None:
+                    self._progress(self.offset, self.size)
                 yield piece
         self._answer.release()
         if self._hasher is not None and self._hasher.digest() != self._digest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class ClientError(Exception):
     """The base of them all."""
@@ -16,16 +18,28 @@ class InvalidAnswerError(ClientError):
 
 
 class AnswerError(ClientError):
-    """An answer with a status that means no. `code` is the first of the specification's, "" without one.
+    """An answer with a status that means no.
 
-    `retry_after` is in seconds, 0 where the registry did not say.
+    `code`, `message` and `detail` are of the specification's first error; "" and None without one. `retry_after`
+    is in seconds, 0 where the registry did not say.
     """
 
-    def __init__(self, what: str, status: int, code: str = "", retry_after: float = 0.0) -> None:
+    def __init__(
+        self,
+        what: str,
+        status: int,
+        code: str = "",
+        retry_after: float = 0.0,
+        *,
+        message: str = "",
+        detail: Any = None,
+    ) -> None:
         super().__init__(what)
         self.status = status
         self.code = code
         self.retry_after = retry_after
+        self.message = message
+        self.detail = detail
 
 
 class NotFoundError(AnswerError):

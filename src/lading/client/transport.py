@@ -7,16 +7,17 @@ import json
 import random
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
 from yarl import URL
 
-from lading.client import challenges
 from lading.client.authentication import Authenticator
+from lading.client.challenges import parse
 from lading.client.credentials import Credentials
 from lading.client.errors import KINDS, AnswerError, ClientError, InvalidAnswerError, UnreachableError
+from lading.client.tls import TLS, context
 from lading.oci.retries import retry_after
 
 MAX_REDIRECTS = 10
@@ -26,7 +27,10 @@ MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 READ_BUFFER_BYTES = 512 * 1024
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_KEEPING = frozenset({307, 308})
+"""Redirects after which a request that writes is still the same request."""
+
+PASSING = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which another attempt may do better."""
 
 
@@ -40,6 +44,9 @@ class Timing:
     pause: float = 0.25
     patience: float = 5.0
 
+
+Body = bytes | Callable[[], AsyncIterator[bytes]]
+"""Of a request; what is called begins at the beginning, each time."""
 
 Observe = Callable[[int, Mapping[str, str]], None]
 """Hears of every answer of the registry itself: its status, 0 for none, and its headers."""
@@ -56,15 +63,20 @@ class Transport:
         user_agent: str = "lading",
         timing: Timing | None = None,
         observe: Observe | None = None,
+        tls: TLS | None = None,
+        token_servers: frozenset[str] = frozenset(),
     ) -> None:
-        """Raises `ValueError` if `url` is not one of http or https with a host."""
+        """`token_servers` are hosts, with ports, that may see the credentials beside those that may anyway.
+
+        Raises `ValueError` if `url` is not one of http or https with a host."""
         parsed = URL(url)
         if parsed.scheme not in {"http", "https"} or not parsed.host:
             raise ValueError("must be a URL that begins with http:// or https://")
         self.origin = parsed.origin()
         self.host = self.origin.authority
         self.timing = timing or Timing()
-        self._authenticator = Authenticator(self.origin, credentials, self._fetch_token)
+        self._authenticator = Authenticator(self.origin, credentials, self._fetch_token, token_servers)
+        self._tls = tls or TLS()
         self._user_agent = user_agent
         self._observe = observe
         self._session: aiohttp.ClientSession | None = None
@@ -82,12 +94,18 @@ class Transport:
         *,
         scope: str,
         accepted: tuple[int, ...] = (200,),
+        body: Body | None = None,
+        repeat: bool = True,
     ) -> aiohttp.ClientResponse:
-        """An answer with one of the accepted statuses, whose body is yet to be read. Raises `ClientError`."""
+        """An answer with one of the accepted statuses, whose body is yet to be read. Raises `ClientError`.
+
+        `path` may be a URL, too; only the registry's own host sees who asks. Without `repeat` a failure is not
+        followed by another attempt.
+        """
         url = self.origin.join(URL(path, encoded=True))
         for attempt in range(1, self.timing.attempts + 1):
             try:
-                answer = await self._signed_in(method, url, headers, scope)
+                answer = await self._signed_in(method, url, headers, scope, body)
                 if answer.status in accepted:
                     return answer
                 failure: ClientError = await refusal(answer, self.host)
@@ -95,7 +113,7 @@ class Transport:
                 failure = error
                 if self._observe is not None:
                     self._observe(0, {})
-            pause = self._pause(failure, attempt)
+            pause = self.pause(failure, attempt) if repeat else None
             if pause is None:
                 raise failure
             await asyncio.sleep(pause)
@@ -115,12 +133,12 @@ class Transport:
             answer.release()
         return bytes(body)
 
-    def _pause(self, failure: ClientError, attempt: int) -> float | None:
+    def pause(self, failure: ClientError, attempt: int) -> float | None:
         """How long to wait before the next attempt; None if there is to be none."""
         if attempt == self.timing.attempts:
             return None
         if isinstance(failure, AnswerError):
-            if failure.status not in _PASSING or failure.retry_after > self.timing.patience:
+            if failure.status not in PASSING or failure.retry_after > self.timing.patience:
                 return None
             if failure.retry_after:
                 return failure.retry_after
@@ -129,30 +147,31 @@ class Transport:
         return float(self.timing.pause * 2 ** (attempt - 1)) * random.uniform(0.75, 1.25)  # noqa: S311
 
     async def _signed_in(
-        self, method: str, url: URL, headers: Mapping[str, str], scope: str
+        self, method: str, url: URL, headers: Mapping[str, str], scope: str, body: Body | None
     ) -> aiohttp.ClientResponse:
         for last in (False, True):
             authorization = await self._authenticator.header(scope)
-            answer = await self._redirected(method, url, headers, authorization)
+            answer = await self._redirected(method, url, headers, authorization, body)
             if answer.status != 401 or last or answer.url.origin() != self.origin:
                 return answer
-            wanted = challenges.parse(answer.headers.getall("WWW-Authenticate", []))
+            wanted = parse(answer.headers.getall("WWW-Authenticate", []))
             if not self._authenticator.learn(wanted, scope):
                 return answer
             answer.release()
         raise AssertionError("unreachable")
 
     async def _redirected(
-        self, method: str, url: URL, headers: Mapping[str, str], authorization: str
+        self, method: str, url: URL, headers: Mapping[str, str], authorization: str, body: Body | None
     ) -> aiohttp.ClientResponse:
         for _ in range(MAX_REDIRECTS + 1):
             own = url.origin() == self.origin
             sent = {**headers, "Authorization": authorization} if own and authorization else dict(headers)
-            answer = await self._send(method, url, sent, None)
+            answer = await self._send(method, url, sent, body() if callable(body) else body)
             if own and self._observe is not None:
                 self._observe(answer.status, answer.headers)
             location = answer.headers.get("Location", "")
-            if answer.status not in _REDIRECTS or not location:
+            followed = _REDIRECTS if method in {"GET", "HEAD"} else _KEEPING
+            if answer.status not in followed or not location:
                 return answer
             answer.release()
             try:
@@ -173,7 +192,11 @@ class Transport:
         return await self.read(answer)
 
     async def _send(
-        self, method: str, url: URL, headers: dict[str, str], form: dict[str, str] | None
+        self,
+        method: str,
+        url: URL,
+        headers: dict[str, str],
+        data: bytes | AsyncIterator[bytes] | dict[str, str] | None,
     ) -> aiohttp.ClientResponse:
         if self._session is None:
             self._session = aiohttp.ClientSession(
@@ -187,10 +210,16 @@ class Transport:
             )
         try:
             return await self._session.request(
-                method, url, headers=headers, data=form, allow_redirects=False, proxy=_proxy(url)
+                method,
+                url,
+                headers=headers,
+                data=data,
+                allow_redirects=False,
+                proxy=_proxy(url),
+                ssl=context(self._tls, own=url.origin() == self.origin) if url.scheme == "https" else True,
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise UnreachableError(f"{url.host}: {describe(error)}") from error
+            raise UnreachableError(f"{url.authority}: {describe(error)}") from error
 
 
 def _proxy(url: URL) -> str | None:
@@ -210,20 +239,23 @@ async def refusal(answer: aiohttp.ClientResponse, host: str) -> AnswerError:
     finally:
         answer.release()
     code = said = ""
+    detail = None
     try:
         first = json.loads(body)["errors"][0]
-        code, said = str(first.get("code", "")), str(first.get("message", ""))
+        code, said, detail = str(first.get("code", "")), str(first.get("message", "")), first.get("detail")
     except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
-        said = answer.reason or ""
-    what = f"{host}: {answer.status} {said}".rstrip()
+        said = ""
+    what = f"{host}: {answer.status} {said or answer.reason or ''}".rstrip()
     kind = KINDS.get(answer.status, AnswerError)
-    asked = answer.headers.get("Retry-After", "")
-    return kind(what[:300], answer.status, code, retry_after(asked, time.time()))
+    seconds = retry_after(answer.headers.get("Retry-After", ""), time.time())
+    return kind(what[:300], answer.status, code, seconds, message=said, detail=detail)
 
 
 def describe(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorSSLError) and "WRONG_VERSION_NUMBER" in str(error):
+        return "does not speak TLS"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect: {error.os_error.strerror or error.os_error}"
     return str(error) or type(error).__name__

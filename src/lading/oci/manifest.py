@@ -7,8 +7,8 @@ Field names match exactly and the last of duplicate fields counts. Unknown field
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import orjson
@@ -36,6 +36,12 @@ _SCHEMA_1_HINT = (
 class Platform:
     os: str
     architecture: str
+    variant: str = ""
+    os_version: str = ""
+    os_features: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,10 @@ class Descriptor:
     size: int
     urls: tuple[str, ...] = ()
     platform: Platform | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    artifact_type: str = ""
+    data: str = ""
+    """The content itself, in base64, where the descriptor carries it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,11 @@ def read(data: bytes) -> Manifest:
     """A manifest as it is stored, typed by what it says of itself. Raises MANIFEST_INVALID."""
     document = _document(data)
     return _view(document, _own_media_type(document))
+
+
+def view(data: bytes, media_type: str) -> Manifest:
+    """A manifest whose type is known from elsewhere, as a client knows it. Raises MANIFEST_INVALID."""
+    return _view(_document(data), media_type)
 
 
 def media_type_of(data: bytes) -> str:
@@ -184,29 +199,32 @@ def _list(document: dict[str, Any], name: str, path: str, element: Callable[[Any
 
 
 def _descriptors(document: dict[str, Any], name: str) -> tuple[Descriptor, ...]:
-    return _list(document, name, name, _descriptor)
+    return _list(document, name, name, descriptor)
 
 
 def _optional(document: dict[str, Any], name: str) -> Descriptor | None:
     value = document.get(name)
-    return None if value is None else _descriptor(value, name)
+    return None if value is None else descriptor(value, name)
 
 
-def _descriptor(value: Any, path: str) -> Descriptor:
+def descriptor(value: Any, path: str) -> Descriptor:
+    """A descriptor out of JSON; `path` is how errors call it. Raises MANIFEST_INVALID."""
     if not isinstance(value, dict):
         raise errors.MANIFEST_INVALID(detail=f"{path}: expected a descriptor object")
     size = _field(value, "size", int, 0, f"{path}.size")
     if not 0 <= size <= _MAX_INTEGER:
         raise errors.MANIFEST_INVALID(detail=f"{path}.size: {size} is not a size in bytes")
-    _annotations(value, f"{path}.annotations")
-    _check_base64(_field(value, "data", str, "", f"{path}.data"), f"{path}.data")
-    _field(value, "artifactType", str, "", f"{path}.artifactType")
+    data = _field(value, "data", str, "", f"{path}.data")
+    _check_base64(data, f"{path}.data")
     return Descriptor(
         media_type=_field(value, "mediaType", str, "", f"{path}.mediaType"),
         digest=_field(value, "digest", str, "", f"{path}.digest"),
         size=size,
         urls=_list(value, "urls", f"{path}.urls", _string),
         platform=_platform(value, f"{path}.platform"),
+        annotations=_annotations(value, f"{path}.annotations"),
+        artifact_type=_field(value, "artifactType", str, "", f"{path}.artifactType"),
+        data=data,
     )
 
 
@@ -214,13 +232,13 @@ def _platform(value: dict[str, Any], path: str) -> Platform | None:
     platform: dict[str, Any] = _field(value, "platform", dict, {}, path)
     if not platform:
         return None
-    for name in ("os.version", "variant"):
-        _field(platform, name, str, "", f"{path}.{name}")
-    for name in ("os.features", "features"):
-        _list(platform, name, f"{path}.{name}", _string)
+    _list(platform, "features", f"{path}.features", _string)
     return Platform(
         os=_field(platform, "os", str, "", f"{path}.os"),
         architecture=_field(platform, "architecture", str, "", f"{path}.architecture"),
+        variant=_field(platform, "variant", str, "", f"{path}.variant"),
+        os_version=_field(platform, "os.version", str, "", f"{path}.os.version"),
+        os_features=_list(platform, "os.features", f"{path}.os.features", _string),
     )
 
 

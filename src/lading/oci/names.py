@@ -16,8 +16,9 @@ MAX_NAME_LENGTH = 255
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-NAME_PATTERN = rf"(?:{_DOMAIN}/)?{_COMPONENT}(?:/{_COMPONENT})*"
+DOMAIN_PATTERN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+PATH_PATTERN = rf"{_COMPONENT}(?:/{_COMPONENT})*"
+NAME_PATTERN = rf"(?:{DOMAIN_PATTERN}/)?{PATH_PATTERN}"
 TAG_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _NAME = re.compile(NAME_PATTERN, re.ASCII)
 _TAG = re.compile(TAG_PATTERN, re.ASCII)

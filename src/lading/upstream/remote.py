@@ -74,7 +74,7 @@ class RemoteUpstream:
 
     async def referrers(self, name: str, subject: Digest) -> list[Digest]:
         with _translated():
-            return await self._client.referrers(name, subject)
+            return [Digest(found.digest) for found in await self._client.referrers(name, subject)]
 
     def _observe(self, status: int, headers: Mapping[str, str]) -> None:
         assert self._gauges is not None

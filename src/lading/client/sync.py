@@ -1,0 +1,209 @@
+"""The client for programs that do not wait by themselves: the same names, each call until it is done.
+
+Its event loop runs in a thread of its own, so that it can be used from any thread, and beside another loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from lading.client.credentials import Credentials
+from lading.client.download import Download, Progress
+from lading.client.registry import RegistryClient
+from lading.client.tls import TLS
+from lading.client.transport import Observe, Timing
+from lading.client.upload import CHUNK_BYTES, Outcome, Source
+from lading.oci.building import Content
+from lading.oci.digest import Digest
+from lading.oci.manifest import Descriptor
+
+T = TypeVar("T")
+
+STOP_SECONDS = 10.0
+
+
+class _Loop:
+    """An event loop in a thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="lading-client", daemon=True)
+        self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        return self._loop.is_closed()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        if self.closed:
+            work.close()
+            raise RuntimeError("the client is closed")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:  # such as Ctrl-C: what nobody waits for any more ends
+            future.cancel()
+            raise
+
+    def each(self, items: AsyncIterator[T]) -> Iterator[T]:
+        async def following() -> list[T]:
+            async for item in items:
+                return [item]
+            return []
+
+        while found := self.run(following()):
+            yield found[0]
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(STOP_SECONDS)
+        if not self._loop.is_running():
+            self._loop.close()
+
+
+class SyncDownload:
+    """See `lading.client.download.Download`."""
+
+    def __init__(self, loop: _Loop, download: Download) -> None:
+        self._loop = loop
+        self._download = download
+        self.size = download.size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._loop.each(aiter(self._download))
+
+    @property
+    def offset(self) -> int:
+        return self._download.offset
+
+    def read(self) -> bytes:
+        """All that is left, verified as the iterator does. For what fits into memory."""
+        return b"".join(self)
+
+    def close(self) -> None:
+        async def closed() -> None:
+            self._download.close()
+
+        self._loop.run(closed())
+
+
+class SyncRegistryClient:
+    """See `lading.client.registry.RegistryClient`; `source` of `put_blob` runs in the client's own event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials | None = None,
+        *,
+        user_agent: str = "lading",
+        timing: Timing | None = None,
+        observe: Observe | None = None,
+        tls: TLS | None = None,
+        token_servers: frozenset[str] = frozenset(),
+    ) -> None:
+        """Raises `ValueError` for a URL that cannot be one of a registry."""
+        self._client = RegistryClient(
+            url,
+            credentials,
+            user_agent=user_agent,
+            timing=timing,
+            observe=observe,
+            tls=tls,
+            token_servers=token_servers,
+        )
+        self._loop = _Loop()
+        self.host = self._client.host
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Once or more often; what is called afterwards raises `RuntimeError`."""
+        if not self._loop.closed:
+            self._loop.run(self._client.close())
+            self._loop.close()
+
+    def ping(self) -> None:
+        self._loop.run(self._client.ping())
+
+    def digest(self, name: str, reference: str) -> Digest | None:
+        return self._loop.run(self._client.digest(name, reference))
+
+    def manifest(self, name: str, reference: str) -> Content:
+        return self._loop.run(self._client.manifest(name, reference))
+
+    def has_manifest(self, name: str, reference: str) -> bool:
+        return self._loop.run(self._client.has_manifest(name, reference))
+
+    def put_manifest(self, name: str, content: Content, reference: str = "") -> Digest:
+        return self._loop.run(self._client.put_manifest(name, content, reference))
+
+    def delete_manifest(self, name: str, reference: str) -> None:
+        self._loop.run(self._client.delete_manifest(name, reference))
+
+    def blob_size(self, name: str, digest: Digest) -> int:
+        return self._loop.run(self._client.blob_size(name, digest))
+
+    def has_blob(self, name: str, digest: Digest) -> bool:
+        return self._loop.run(self._client.has_blob(name, digest))
+
+    def blob(
+        self,
+        name: str,
+        digest: Digest,
+        offset: int = 0,
+        *,
+        verify: bool = True,
+        progress: Progress | None = None,
+    ) -> SyncDownload:
+        found = self._loop.run(self._client.blob(name, digest, offset, verify=verify, progress=progress))
+        return SyncDownload(self._loop, found)
+
+    def put_blob(
+        self,
+        name: str,
+        digest: Digest,
+        size: int,
+        source: Source | bytes,
+        *,
+        mount: str | None = None,
+        chunk_bytes: int = CHUNK_BYTES,
+        progress: Progress | None = None,
+    ) -> Outcome:
+        return self._loop.run(
+            self._client.put_blob(
+                name, digest, size, source, mount=mount, chunk_bytes=chunk_bytes, progress=progress
+            )
+        )
+
+    def delete_blob(self, name: str, digest: Digest) -> None:
+        self._loop.run(self._client.delete_blob(name, digest))
+
+    def tags(self, name: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        return self._loop.run(self._client.tags(name, after=after, limit=limit))
+
+    def iterate_tags(self, name: str, *, after: str = "", page: int | None = None) -> Iterator[str]:
+        return self._loop.each(self._client.iterate_tags(name, after=after, page=page))
+
+    def iterate_repositories(self, *, after: str = "", page: int | None = None) -> Iterator[str]:
+        return self._loop.each(self._client.iterate_repositories(after=after, page=page))
+
+    def referrers(self, name: str, subject: Digest, *, artifact_type: str = "") -> list[Descriptor]:
+        return self._loop.run(self._client.referrers(name, subject, artifact_type=artifact_type))

@@ -1,0 +1,120 @@
+"""Logins that docker and podman have stored."""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lading.client import AuthFile, AuthFileError, Login, default_files
+
+HELPER = """#!/bin/sh
+# As Docker's protocol has it: the server on standard input, JSON on standard output.
+read -r server
+case "$1 $server" in
+  "get helped.example") echo '{"Username": "helped", "Secret": "from helper"}' ;;
+  "get https://index.docker.io/v1/") echo '{"Username": "<token>", "Secret": "hub"}' ;;
+  *) echo "credentials not found in native keychain"; exit 1 ;;
+esac
+"""
+
+
+def auth(text: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(text.encode()).decode()}
+
+
+@pytest.fixture
+def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "docker-credential-mine"
+    script.write_text(HELPER)
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+
+def written(folder: Path, document: Any, name: str = "auth.json") -> str:
+    (folder / name).write_text(json.dumps(document))
+    return str(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("registry", "repository", "expected"),
+    [
+        ("a.example", "", Login("a", "1:2")),
+        ("a.example", "team/app", Login("app", "x")),
+        ("a.example", "team/other", Login("team", "x")),
+        ("a.example", "teams", Login("a", "1:2")),
+        ("b.example:5000", "x", Login("b", "x")),
+        ("old.example", "", Login("old", "x")),
+        ("token.example", "", Login("<token>", "refresh")),
+        ("plain.example", "", Login("plain", "y")),
+        ("docker.io", "library/redis", Login("hub", "x")),
+        ("broken.example", "", None),
+        ("nobody.example", "", None),
+    ],
+)
+async def test_the_most_particular_entry_counts(
+    tmp_path: Path, registry: str, repository: str, expected: Login | None
+) -> None:
+    entries = {
+        "a.example": auth("a:1:2"),
+        "a.example/team": auth("team:x"),
+        "a.example/team/app": auth("app:x"),
+        "b.example:5000": auth("b:x"),
+        "https://old.example/v1/": auth("old:x"),
+        "token.example": {**auth("t:"), "identitytoken": "refresh"},
+        "plain.example": {"username": "plain", "password": "y"},
+        "https://index.docker.io/v1/": auth("hub:x"),
+        "broken.example": {"auth": "???"},
+    }
+    file = AuthFile(registry, [written(tmp_path, {"auths": entries})])
+    assert await file.login("asks.example", repository) == expected
+
+
+async def test_helpers_are_asked_first(tmp_path: Path, helper: None) -> None:
+    one = written(tmp_path, {"credHelpers": {"helped.example": "mine"}, "auths": {"helped.example": auth("a:b")}})
+    assert await AuthFile("helped.example", [one]).login("x") == Login("helped", "from helper")
+    store = written(tmp_path, {"credsStore": "mine", "auths": {"other.example": auth("a:b")}}, "store.json")
+    assert await AuthFile("helped.example", [store]).login("x") == Login("helped", "from helper")
+    assert await AuthFile("docker.io", [store]).login("x") == Login("<token>", "hub")
+    assert await AuthFile("other.example", [store]).login("x") == Login("a", "b")
+    assert await AuthFile("nobody.example", [store]).login("x") is None
+
+
+async def test_files_follow_each_other(tmp_path: Path) -> None:
+    first = written(tmp_path, {"auths": {"a.example": auth("first:x")}})
+    second = written(tmp_path, {"auths": {"a.example": auth("second:x"), "b.example": auth("b:x")}}, "config.json")
+    assert await AuthFile("a.example", [first, second]).login("x") == Login("first", "x")
+    assert await AuthFile("b.example", [first, second]).login("x") == Login("b", "x")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "null", "[" * 100_000])
+async def test_what_is_no_file_of_logins(tmp_path: Path, content: str) -> None:
+    (tmp_path / "auth.json").write_text(content)
+    with pytest.raises(AuthFileError, match=r"auth\.json"):
+        await AuthFile("a", [str(tmp_path / "auth.json")]).login("a")
+    with pytest.raises(AuthFileError, match="no such file"):
+        await AuthFile("a", [str(tmp_path / "missing")]).login("a")
+
+
+def test_where_they_lie() -> None:
+    assert default_files({"REGISTRY_AUTH_FILE": "/x"}) == ["/x"]
+    assert default_files({"HOME": "/h", "XDG_RUNTIME_DIR": "/run/user/1", "DOCKER_CONFIG": "/d"}) == [
+        "/run/user/1/containers/auth.json",
+        "/h/.config/containers/auth.json",
+        "/d/config.json",
+    ]
+
+
+async def test_no_file_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert await AuthFile("a").login("a") is None
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "named"))
+    with pytest.raises(AuthFileError):
+        await AuthFile("a").login("a")

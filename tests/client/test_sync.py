@@ -1,0 +1,81 @@
+"""The synchronous face: from plain code, from threads, and inside a running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tests.servers import content
+from tests.servers.process import Registry
+
+from lading.client import Digest, InvalidAnswerError, NotFoundError, RegistryClient, SyncRegistryClient
+from lading.oci.building import Content
+
+pytestmark = pytest.mark.slow
+
+IMAGE = content.image("sync", layer_sizes=(700, 2_000_000))
+MANIFEST = Content(Digest(IMAGE.manifest.digest), IMAGE.manifest.media_type, IMAGE.manifest.data)
+
+
+def everything(client: SyncRegistryClient, name: str) -> None:
+    for blob in IMAGE.blobs:
+        client.put_blob(name, Digest(blob.digest), len(blob.data), blob.data)
+    client.put_manifest(name, MANIFEST, "1.0")
+    assert client.manifest(name, "1.0") == MANIFEST
+    assert client.digest(name, "1.0") == MANIFEST.digest
+    last = IMAGE.blobs[-1]
+    with client.blob(name, Digest(last.digest)) as download:
+        assert download.read() == last.data
+    with client.blob(name, Digest(last.digest), 1000) as download:
+        assert b"".join(download) == last.data[1000:]
+    assert (client.tags(name), list(client.iterate_tags(name))) == (["1.0"], ["1.0"])
+    assert client.referrers(name, MANIFEST.digest) == []
+    client.delete_manifest(name, MANIFEST.digest)
+    assert not client.has_manifest(name, MANIFEST.digest)
+    with pytest.raises(NotFoundError):
+        client.manifest(name, "1.0")
+
+
+def test_plain_code_and_threads(lading: Registry) -> None:
+    before = threading.active_count()
+    with SyncRegistryClient(f"http://{lading.host}") as client:
+        client.ping()
+        everything(client, "plain")
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda number: everything(client, f"thread/{number}"), range(3)))
+        assert set(client.iterate_repositories()) <= {"plain", "thread/0", "thread/1", "thread/2"}
+    assert threading.active_count() == before
+    client.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        client.ping()
+
+
+async def test_beside_a_running_loop(lading: Registry) -> None:
+    """In a coroutine it holds the loop up, as any call does; in a thread it does not."""
+    with SyncRegistryClient(f"http://{lading.host}") as client:
+        client.ping()
+        await asyncio.to_thread(everything, client, "beside")
+        assert client.tags("beside") == []
+
+
+def test_errors_are_the_same(lading: Registry) -> None:
+    with SyncRegistryClient(f"http://{lading.host}") as client:
+        with pytest.raises(NotFoundError) as missing:
+            client.blob_size("a", Digest.of(b"x"))
+        assert missing.value.status == 404
+        with pytest.raises(InvalidAnswerError):
+            client.put_blob("a", Digest.of(b"x"), 2, b"x")
+    with pytest.raises(ValueError, match="http"):
+        SyncRegistryClient("registry.example")
+
+
+def test_the_names_are_the_same() -> None:
+    """All but a session by hand, which has no use without a loop."""
+    public = {name for name, _ in inspect.getmembers(RegistryClient, callable) if not name.startswith("_")}
+    assert {name for name in public if not hasattr(SyncRegistryClient, name)} == {"begin_upload"}
+    for name in public - {"begin_upload", "close"}:
+        own, other = (inspect.signature(getattr(each, name)) for each in (RegistryClient, SyncRegistryClient))
+        assert list(own.parameters.values()) == list(other.parameters.values()), name
