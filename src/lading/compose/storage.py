@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import importlib.util
 import json
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from lading.compose import extensions
@@ -25,6 +26,7 @@ from lading.registry.ports import Storage, StorageError
 from lading.registry.quarantine import SETTLE_SECONDS, Quarantine
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
+from lading.storage.wrappers.passing import PassingStorage
 from lading.storage.wrappers.rescuing import RescuingStorage
 
 
@@ -48,6 +50,19 @@ def storage(
     return middleware.wrapped(configuration, made, name_of)
 
 
+@contextlib.asynccontextmanager
+async def opened(configuration: Configuration) -> AsyncIterator[Storage]:
+    """`storage`, for a command that ends: its connections are closed afterwards. Raises `BuildError`."""
+    made = storage(configuration)
+    try:
+        yield made
+    finally:
+        while isinstance(made, PassingStorage):
+            made = made.inner
+        if isinstance(made, Closable):
+            await made.aclose()
+
+
 def driver(configuration: Configuration) -> Storage:
     """Raises `BuildError`."""
     name = configuration.storage.driver
@@ -62,6 +77,13 @@ def driver(configuration: Configuration) -> Storage:
             f" {extensions.DRIVERS}"
         )
     return extensions.make(f"storage.{name}", factory, configuration.storage.parameters)
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A driver with connections."""
+
+    async def aclose(self) -> None: ...
 
 
 @runtime_checkable
