@@ -56,7 +56,7 @@ async def test_contract(case: Case, equal: bool, server: Gateway) -> None:
         await run(case, make)
     finally:
         for storage in made:
-            await storage.aclose()
+            await storage.close()
 
 
 READING = [case for case in CASES if case.__module__.rpartition(".")[2] in {"keys", "objects", "readers"}]
@@ -78,7 +78,7 @@ async def test_contract_below_middleware(case: Case, server: Gateway, tmp_path: 
         await run(case, make)
     finally:
         for storage in [*caches, *made]:
-            await storage.aclose()
+            await storage.close()
 
 
 async def test_a_wrong_secret_is_an_error_of_the_storage(server: Gateway) -> None:
@@ -87,4 +87,4 @@ async def test_a_wrong_secret_is_an_error_of_the_storage(server: Gateway) -> Non
         with pytest.raises(StorageError, match=r"^s3: "):
             await storage.stat("/some/key")
     finally:
-        await storage.aclose()
+        await storage.close()

@@ -57,10 +57,11 @@ async def opened(configuration: Configuration) -> AsyncIterator[Storage]:
     try:
         yield made
     finally:
-        while isinstance(made, PassingStorage):
-            made = made.inner
-        if isinstance(made, Closable):
-            await made.aclose()
+        layer: Storage | None = made
+        while layer is not None:
+            if isinstance(layer, Closable):
+                await layer.close()
+            layer = layer.inner if isinstance(layer, PassingStorage) else None
 
 
 def driver(configuration: Configuration) -> Storage:
@@ -81,9 +82,9 @@ def driver(configuration: Configuration) -> Storage:
 
 @runtime_checkable
 class Closable(Protocol):
-    """A driver with connections."""
+    """A driver, or middleware, that holds connections or files."""
 
-    async def aclose(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 @runtime_checkable

@@ -48,7 +48,7 @@ class S3Storage:
         """Those open in this process; None while one is being opened."""
         self._held: dict[str, _Hold] = {}
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         await self._bucket.close()
 
     async def stat(self, key: str) -> Stat:
