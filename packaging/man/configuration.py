@@ -18,8 +18,8 @@ def page(version: str) -> Iterator[str]:
     yield f'.TH LADING\\-CONFIG 5 "" "lading {version}" Lading'
     yield ".SH NAME\nlading\\-config \\- configuration file of the Lading registry"
     yield ".SH DESCRIPTION"
-    yield "YAML, as the registry of CNCF Distribution reads it. A variable REGISTRY_\\fIKEY\\fR, in upper case and with"
-    yield "underscores for dots, overrides a key. In the names of keys, [] stands for each element of a list and"
+    yield "YAML, as the registry of CNCF Distribution reads it. A variable REGISTRY_\\fIKEY\\fR, in upper case and"
+    yield "with underscores for dots, overrides a key. In the names of keys, [] stands for each element of a list and"
     yield "<name> for a name."
     yield ".B lading config check\nsays what is wrong with a file,"
     yield ".B lading config show\nwhat is in effect."

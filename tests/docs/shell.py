@@ -46,13 +46,13 @@ def listens(port: int) -> bool:
 
 
 def run(block: str, folder: Path, environment: Mapping[str, str]) -> None:
-    """The lines after `$`, in one shell; what stands below one, if anything does, is what it prints."""
-    steps = re.findall(r"(?m)^\$ (.*)\n((?:(?!\$ ).*\n)*)", block)
+    """The lines after `$` or `#`, in one shell; what stands below one, if anything does, is what it prints."""
+    steps = re.findall(r"(?m)^[$#] (.*)\n((?:(?![$#] ).*\n)*)", block)
     assert steps
     script = "\n".join(f"{command}\necho '--- end of step'" for command, _ in steps)
     shell = ["bash", "-e", "-c", script]
     done = subprocess.run(
-        shell, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        shell, cwd=folder, env=environment, capture_output=True, text=True, timeout=170, check=False
     )
     assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
     for (command, expected), printed in zip(steps, done.stdout.split("--- end of step\n"), strict=False):

@@ -167,6 +167,22 @@ def test_mirror(tmp_path: Path, environment: dict[str, str], ours: dict[str, str
     assert (tmp_path / "again/index.json").exists()
 
 
+def test_deploying_as_a_python_program(tmp_path: Path, ours: dict[str, str]) -> None:
+    port = free_port()
+    block = (
+        blocks(DOCS / "deploying.md", "console")[0]
+        .replace("/opt/", f"{tmp_path}/")
+        .replace("install .", "install -q .")
+    )
+    installed, served = block.replace("/etc/distribution", str(tmp_path)).strip().rsplit("\n", 1)
+    ours["PATH"] = os.environ["PATH"]  # `python3` is not that of this checkout
+    run(f"{installed}\n", ROOT, ours)
+    (tmp_path / "config.yml").write_text(f"version: 0.1\nstorage: inmemory\nhttp: {{addr: '127.0.0.1:{port}'}}\n")
+    with server(served.removeprefix("# ").split(), port, tmp_path, ours):
+        assert (tmp_path / "lading/bin/registry").exists()
+        assert (tmp_path / "lading/bin/digest").exists()
+
+
 def test_launchd(tmp_path: Path, ours: dict[str, str]) -> None:
     """As far as a machine without launchd goes."""
 
