@@ -16,8 +16,8 @@ test-fast: setup
 	$(TESTS) -m "not slow and not peer" tests
 
 lint: setup
-	$(RUN) ruff check src tests bench docs
-	$(RUN) ruff format --check src tests bench docs
+	$(RUN) ruff check src tests bench docs packaging
+	$(RUN) ruff format --check src tests bench docs packaging
 	$(RUN) mypy
 
 bench: setup peers

@@ -134,9 +134,6 @@ PROBES: dict[str, list[Any]] = {
 }
 """Values to try where the type alone does not say which are good."""
 
-SWITCHES = {}
-"""Keys below the first have an effect only with the second."""
-
 SINCE = {
     "tags.maxtags": "3.1",
     "http.tls.clientauth": "3.1",
@@ -236,6 +233,13 @@ def render(page: str) -> str:
     return _replace(_replace(page, "keys", _tables()), "segments", _segment_table())
 
 
+NEEDED = {
+    "s3": {"region": "x", "bucket": "x"},
+    "s3aws": {"region": "x", "bucket": "x"},
+    "azure": {"accountname": "x", "container": "x"},
+    "gcs": {"bucket": "x"},
+}
+"""What drivers do not go without."""
 NAMED_CHECKS = {"file": {"file": "x"}, "http": {"uri": "http://x"}, "tcp": {"addr": "x:1"}}
 """What a health check does not go without."""
 
@@ -249,16 +253,12 @@ def _parent(path: str) -> str:
 
 def honoured(path: str, words: Sequence[str], type_name: str) -> str:
     """What this version does with a key that is set."""
-    if parent := _parent(path):
-        return f"{REFUSED}`{parent}` is" if _refusal(parent, {}) else ORIGINAL
-    values: Sequence[Any] = PROBES.get(path) or words or [_example(type_name)]
-    reasons = {_shown(value): reason for value in values if (reason := _refusal(path, value))}
+    parent = _parent(path)  # its options are looked at all together, when it is built
+    at, values = (parent, [{}]) if parent else (path, PROBES.get(path) or words or [_example(type_name)])
+    reasons = {_shown(value): reason for value in values if (reason := _refusal(at, value))}
     if reasons:
         reason = f"{REFUSED}{next(iter(reasons.values()))}"
         return reason if len(reasons) == len(values) else f"{', '.join(reasons)} {reason}"
-    for prefix, switch in SWITCHES.items():
-        if path.startswith(prefix) and _refusal(switch, PROBES.get(switch, ["x"])[0]):
-            return f"{REFUSED}`{switch}` is"
     if path in NO_EFFECT:
         return "no effect"
     if path in BETTER:
@@ -378,6 +378,8 @@ def _refusal(path: str, value: Any) -> str:
     _set(document, re.findall(r"\[\]|[^.\[\]]+", path.replace("<name>", "storage")), value)
     if path == "storage.delete.repositories":  # beside the other deletes alone
         document["storage"]["delete"]["enabled"] = True
+    for driver in NEEDED.keys() & document["storage"].keys():
+        document["storage"][driver] = NEEDED[driver] | document["storage"][driver]
     if path.startswith("access."):  # of no effect where nobody signs in
         document["tokenservice"] = {"issuer": "x"}
     if path.startswith("http.tls.") and "letsencrypt" not in path:  # these have an effect only together

@@ -51,6 +51,11 @@ def parser_of_lading() -> argparse.ArgumentParser:
     return _parser("lading")
 
 
+def parser_of_registry() -> argparse.ArgumentParser:
+    """The same under the original's name."""
+    return _parser("registry")
+
+
 def _parser(name: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=name, description="An OCI container registry.")
     # Scripts take the third word of the original's for the version.

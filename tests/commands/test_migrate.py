@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 import yaml
 from tests.servers import content
 from tests.servers.process import distribution, registries
+from tests.servers.versitygw import gateway
 
 from lading.cli import main
 from lading.registry.survey import SHOWN
@@ -92,6 +96,64 @@ def test_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     told = capsys.readouterr().out
     assert "refused: " in told
     assert told.endswith("Lading cannot take over.\n")
+
+
+def test_what_may_not_be_written(configured: Path) -> None:
+    """By a user who may read it. Root is one only without its capabilities."""
+    root = configured.parent / "data"
+    tag(root, "team/app", "good", b'{"schemaVersion": 2}')
+    repositories = root / REPOSITORIES
+    repositories.chmod(0o555)
+    less = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+    command = [*less, Path(sys.executable).with_name("lading"), "migrate", "check", configured]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    repositories.chmod(0o755)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"  error: {repositories} cannot be written by this user" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("", "storage: no storage configuration provided"),
+        ("storage: {filesystem: {}, s3: {region: r, bucket: b}}", "storage: "),
+        ("storage: {swift: {}}", "storage: StorageDriver not registered: swift"),
+        ("storage: {s3: {region: r}}", "storage.s3.bucket: no bucket parameter provided"),
+        (
+            "storage: {filesystem: {rootdirectory: /dev/null}}",
+            "storage.filesystem.rootdirectory: '/dev/null'",
+        ),
+        ("storage: inmemory\nauth: {htpasswd: {realm: r}}", "auth.htpasswd"),
+    ],
+)
+def test_what_leads_nowhere_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, told: str
+) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text(f"version: 0.1\nhttp: {{addr: ':5000'}}\n{more}\n")
+    found = report(config, capsys, status=1)
+    (refused,) = found["refused"]
+    assert told in refused
+    assert "error" not in (found["storage"] or {})
+
+
+@pytest.mark.peer
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_bucket_of_the_original(tmp_path: Path) -> None:
+    """As a command: what it leaves behind would be told on standard error."""
+    with gateway(tmp_path / "store") as store, registries(distribution(), tmp_path) as start:
+        original = start(extra={"storage": {"filesystem": None, "s3": store.parameters()}})
+        original.client.push("team/app", "1.0", content.image("moving"))
+        for wrong, last in (({}, "Lading can take over, and give back."), ({"bucket": "none"}, "NoSuchBucket")):
+            settings = yaml.safe_load(original.config.read_text())
+            settings["storage"]["s3"] |= wrong
+            config = tmp_path / "config.yml"
+            config.write_text(yaml.safe_dump(settings))
+            command = [Path(sys.executable).with_name("lading"), "migrate", "check", config]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert (done.returncode, done.stderr) == (int(bool(wrong)), "")
+            assert last in done.stdout
 
 
 @pytest.mark.peer

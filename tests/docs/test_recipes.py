@@ -2,91 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import plistlib
 import re
-import socket
+import shutil
 import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from tests.docs.test_docs import DOCS, blocks
+from tests.docs.shell import free_port, run, server
+from tests.docs.test_docs import DOCS, ROOT, blocks
 from tests.servers import content, peers
 from tests.servers.certificate import certificate
 from tests.servers.client import Client
-from tests.servers.process import START_SECONDS, Registry
+from tests.servers.process import Registry
+
+GENERATOR = Path("/usr/lib/systemd/system-generators/podman-system-generator")
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
-@contextlib.contextmanager
-def server(
-    command: list[str], port: int, folder: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[None]:
-    """A program that is to listen on the port."""
-    log = folder / f"log-{port}"
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not listens(port):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, f"nobody listens: {log.read_text()}"
-            time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def run(block: str, folder: Path, environment: Mapping[str, str]) -> None:
-    """The lines after `$`, in one shell; what stands below one, if anything does, is what it prints."""
-    steps = re.findall(r"(?m)^\$ (.*)\n((?:(?!\$ ).*\n)*)", block)
-    assert steps
-    script = "\n".join(f"{command}\necho '--- end of step'" for command, _ in steps)
-    shell = ["bash", "-e", "-c", script]
-    done = subprocess.run(
-        shell, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
-    for (command, expected), printed in zip(steps, done.stdout.split("--- end of step\n"), strict=False):
-        assert not expected or printed == expected, command
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """Clients that touch nothing of the machine's; commands of this checkout."""
-    commands = Path(sys.executable).parent
-    (tmp_path / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
-    (tmp_path / "login.json").write_text("{}")
-    (tmp_path / "storage.conf").write_text(
-        f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/graph"\nrunroot = "{tmp_path}/run"\n'
-    )
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
-    return kept | {
-        "PATH": f"{commands}:{os.environ['PATH']}",
-        "BUILDAH_ISOLATION": "chroot",
-        "CONTAINERS_STORAGE_CONF": str(tmp_path / "storage.conf"),
-        "REGISTRY_AUTH_FILE": str(tmp_path / "login.json"),
-    }
-
-
-def test_getting_started(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_getting_started(tmp_path: Path, environment: dict[str, str], ours: dict[str, str]) -> None:
     for peer in ("podman", "htpasswd"):
         peers.executable(peer)
     page = DOCS / "getting-started.md"
@@ -98,7 +34,6 @@ def test_getting_started(tmp_path: Path, environment: dict[str, str]) -> None:
     make, push, files, check, login, refused = map(here, blocks(page, "console"))
     (config,) = map(here, blocks(page, "yaml"))
     assert make == "$ make serve\n"
-    ours = {name: value for name, value in environment.items() if name != "REGISTRY_AUTH_FILE"}
     with server(["lading", "serve"], plain, tmp_path, ours | {"REGISTRY_HTTP_ADDR": f"127.0.0.1:{plain}"}):
         run(push, tmp_path, environment)
     run(files, tmp_path, environment)
@@ -110,6 +45,19 @@ def test_getting_started(tmp_path: Path, environment: dict[str, str]) -> None:
     with server(["lading", "serve", "config.yml"], secure, folder, ours):
         run(login, tmp_path, environment)
         run(refused, folder, environment)
+
+
+def test_readme(tmp_path: Path, environment: dict[str, str], ours: dict[str, str]) -> None:
+    for peer in ("skopeo", "umoci"):
+        peers.executable(peer)
+    port = free_port()
+    make, push, _ = (block.replace(":5000", f":{port}") for block in blocks(ROOT / "README.md", "console"))
+    assert make.startswith("$ make serve ")
+    ours |= {"REGISTRY_HTTP_ADDR": f"127.0.0.1:{port}"}
+    subprocess.run(["umoci", "init", "--layout", "some-image"], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run(["umoci", "new", "--image", "some-image:x"], cwd=tmp_path, check=True, timeout=60)
+    with server(["lading", "serve"], port, tmp_path, ours):
+        run(push, tmp_path, environment)
 
 
 class Proxy:
@@ -190,3 +138,106 @@ def test_canonical_json(tmp_path: Path, environment: dict[str, str]) -> None:
     peers.executable("jq")
     (block,) = blocks(DOCS / "spec/json.md", "console")
     run(block, tmp_path, environment)
+
+
+def test_mirror(tmp_path: Path, environment: dict[str, str], ours: dict[str, str], distribution: Registry) -> None:
+    peers.executable("skopeo")
+    port = free_port()
+
+    def here(text: str) -> str:
+        text = text.replace("https://upstream.example.com", f"http://{distribution.host}")
+        return text.replace("upstream.example.com", distribution.host).replace(":5001", f":{port}")
+
+    page = DOCS / "recipes/mirror.md"
+    serve, pull, by_name = map(here, blocks(page, "console"))
+    (config,) = map(here, blocks(page, "yaml"))
+    (mirrors,) = map(here, blocks(page, "toml"))
+    distribution.client.push("library/hello", "1", content.image("mirrored"))
+    (tmp_path / "mirror.yml").write_text(config)
+    own = tmp_path / ".config/containers/registries.conf"
+    own.parent.mkdir(parents=True)
+    own.write_text(mirrors)
+    asked, served = serve.strip().rsplit("\n", 1)
+    run(f"{asked}\n", tmp_path, ours)
+    environment |= {"HOME": str(tmp_path)}
+    with server(served.removeprefix("$ ").split(), port, tmp_path, ours):
+        run(pull, tmp_path, environment)
+        distribution.stop()
+        run(by_name, tmp_path, environment)
+    assert (tmp_path / "again/index.json").exists()
+
+
+def test_deploying_as_a_python_program(tmp_path: Path, ours: dict[str, str]) -> None:
+    port = free_port()
+    block = (
+        blocks(DOCS / "deploying.md", "console")[0]
+        .replace("/opt/", f"{tmp_path}/")
+        .replace("install .", "install -q .")
+    )
+    installed, served = block.replace("/etc/distribution", str(tmp_path)).strip().rsplit("\n", 1)
+    ours["PATH"] = os.environ["PATH"]  # `python3` is not that of this checkout
+    run(f"{installed}\n", ROOT, ours)
+    (tmp_path / "config.yml").write_text(f"version: 0.1\nstorage: inmemory\nhttp: {{addr: '127.0.0.1:{port}'}}\n")
+    with server(served.removeprefix("# ").split(), port, tmp_path, ours):
+        assert (tmp_path / "lading/bin/registry").exists()
+        assert (tmp_path / "lading/bin/digest").exists()
+
+
+def test_launchd(tmp_path: Path, ours: dict[str, str]) -> None:
+    """As far as a machine without launchd goes."""
+
+    def here(text: str) -> str:
+        text = re.sub(r"/usr/local/libexec|/Users/Shared", str(tmp_path), text)
+        return text.replace(":5001", f":{port}").replace("packaging/", f"{ROOT}/packaging/")
+
+    port = free_port()
+    install, load = map(here, blocks(DOCS / "recipes/launchd.md", "console"))
+    ours["PATH"] = os.environ["PATH"]  # `python3` is not that of this checkout
+    run(install.replace("--quiet .", f"--quiet {ROOT}"), tmp_path, ours)
+    config = tmp_path / "Registry/config.yml"
+    config.write_text(here(config.read_text()))
+    agent = plistlib.loads(here((ROOT / "packaging/launchd/com.lading.registry.plist").read_text()).encode())
+    with server(agent["ProgramArguments"], port, tmp_path, ours):
+        *_, ask = re.findall(r"(?m)^\$ .*\n(?:(?!\$ ).*\n)*", load)
+        run(ask, tmp_path, ours)
+
+
+UNITS = dict(zip(("podman", "quadlet", "docker"), blocks(DOCS / "recipes/systemd.md", "ini"), strict=True))
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("engine", ["podman", "docker"])
+def test_systemd_unit(tmp_path: Path, engine: str) -> None:
+    """What it starts may not be installed."""
+    unit, other = tmp_path / "registry.service", tmp_path / "docker.service"
+    unit.write_text(UNITS[engine].replace(f"/usr/bin/{engine}", "/bin/true"))
+    other.write_text("[Service]\nExecStart=/bin/true\n")
+    verify = ["systemd-analyze", "verify", "--man=no", str(unit), str(other)]
+    done = subprocess.run(verify, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "registry.service" in done.stderr) == (0, False), done.stderr
+
+
+def test_podman_knows_the_options_of_its_unit() -> None:
+    podman = peers.executable("podman")
+    unit = UNITS["podman"].replace("\\\n", "")
+    for command in ("run", "stop"):
+        (line,) = re.findall(rf"(?m)^Exec\w+=/usr/bin/podman {command} (.*)$", unit)
+        known = subprocess.check_output([podman, command, "--help"], text=True, timeout=60)
+        options = re.findall(r"(?<!\S)--?[a-z][a-z-]*", line)
+        assert options
+        assert [option for option in options if not re.search(rf"(?m)(^| ){option}\b", known)] == []
+
+
+@pytest.mark.skipif(not GENERATOR.exists(), reason="podman here is older than 4.4, and makes no units")
+def test_podman_makes_a_unit(tmp_path: Path) -> None:
+    (tmp_path / "registry.container").write_text(UNITS["quadlet"])
+    made = subprocess.run(
+        [GENERATOR, "--dryrun"],
+        env={"QUADLET_UNIT_DIRS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    assert "ExecStart=" in made.stdout

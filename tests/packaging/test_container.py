@@ -51,10 +51,23 @@ def test_it_is_laid_out_as_the_original(buildah: Buildah, image: str) -> None:
     assert config["ExposedPorts"] == {"5000/tcp": {}}
     assert config["Volumes"] == {"/var/lib/registry": {}}
     assert config["Entrypoint"] == ["/entrypoint.sh"]
+    assert config["User"] == "65532:65532"
     container = buildah("from", image)
     said = buildah("run", "--isolation=chroot", container, "--", "/entrypoint.sh", "--version")
     assert said.startswith("registry lading ")
     buildah("rm", container)
+
+
+def test_it_is_not_root(buildah: Buildah, image: str) -> None:
+    """And what it stores, where the original does, is its own."""
+    package = content.image("unprivileged")
+    with running(buildah, image, "/entrypoint.sh") as client:
+        client.push("team/app", "1.0", package)
+        (container,) = buildah("containers", "--quiet").split()
+        inside = ("run", "--isolation=chroot", container, "--")
+        owners = buildah(*inside, "find", "/var/lib/registry", "-printf", "%u\\n")
+        assert set(owners.split()) == {"lading"}
+        assert buildah(*inside, "sh", "-c", "id -u; test -w /etc || echo safe").split() == ["65532", "safe"]
 
 
 def test_lading_keeps_its_own_image(buildah: Buildah, image: str, lading: Registry) -> None:

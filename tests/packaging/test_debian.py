@@ -57,6 +57,7 @@ def test_what_is_installed(buildah: Buildah, installed: str) -> None:
     assert said == ""
     page = buildah.run(container, "zcat", "/usr/share/man/man1/lading.1.gz")
     assert "token\\-server" in page
+    assert "http.addr" in buildah.run(container, "zcat", "/usr/share/man/man5/lading-config.5.gz")
     completion = buildah.run(container, "cat", "/usr/share/bash-completion/completions/lading")
     assert "_shtab_lading" in completion
     buildah("rm", container)

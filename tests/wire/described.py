@@ -10,12 +10,12 @@ from jsonschema import Draft202012Validator
 from lading.api.description.headers import API_VERSION
 from lading.api.description.model import Answer, Operation
 from lading.api.description.openapi import answers
-from lading.api.description.operations import OPERATIONS
+from lading.api.description.operations import OPERATIONS, OPTIONS
 from lading.api.routes import Endpoint, Route, match
 from lading.oci import media
 
 OF_ANY = {"content-length", "content-type", "x-content-type-options", API_VERSION.name.lower()}
-DESCRIBED = {(operation.endpoint, operation.method): operation for operation in OPERATIONS}
+DESCRIBED = {(operation.endpoint, operation.method): operation for operation in (*OPERATIONS, *OPTIONS)}
 
 
 def operation_of(method: str, path: str) -> Operation | None:

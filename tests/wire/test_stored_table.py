@@ -69,7 +69,7 @@ async def _frostfs(_: Path) -> AsyncIterator[Storage]:
     cluster = Cluster(nodes=2)
     storage = cluster.storage()
     yield storage
-    await storage.aclose()
+    await storage.close()
     cluster.end()
 
 

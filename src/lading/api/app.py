@@ -21,7 +21,7 @@ from lading.api import (
 )
 from lading.api.authorize import Authorization
 from lading.api.request import Receive, Request, Scope, Send, current
-from lading.api.response import Header, Response, load, send_response
+from lading.api.response import API_VERSION, Response, load, send_response
 from lading.api.routes import Endpoint, Moved, Route
 from lading.api.service import Service
 from lading.api.urls import quote_path
@@ -32,8 +32,6 @@ from lading.registry.ports import StorageError, StorageFullError, UnavailableErr
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Service, Request, Route], Awaitable[Response]]
-
-API_VERSION: Header = (b"docker-distribution-api-version", b"registry/2.0")
 
 _UPLOADS: dict[str, Handler] = {
     "DELETE": uploads.delete,

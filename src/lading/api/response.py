@@ -16,6 +16,8 @@ from lading.registry.ports import Reader, StorageError
 
 Header = tuple[bytes, bytes]
 
+API_VERSION: Header = (b"docker-distribution-api-version", b"registry/2.0")
+
 PIECE_BYTES = 1024 * 1024
 """What is read and handed to the server at a time: larger costs memory, smaller costs calls."""
 

@@ -20,11 +20,21 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`registry-api-descriptor-template <template>`, as the original's tool; its templates are Jinja's."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    given = parser_of_tool().parse_args(arguments).template
     if len(given) != 1:
         print("please specify a template to execute.", file=sys.stderr)
         return 1
     return _render(given[0])
+
+
+def parser_of_tool() -> argparse.ArgumentParser:
+    """Of `registry-api-descriptor-template`."""
+    parser = argparse.ArgumentParser(
+        prog="registry-api-descriptor-template",
+        description="Fill in a template of Jinja with the description of the HTTP API.",
+    )
+    parser.add_argument("template", nargs="*", help="the template's file")
+    return parser
 
 
 # What describes is imported when it is asked for: who serves needs neither it nor Jinja.

@@ -7,15 +7,18 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 from typing import Any
 
 from lading.compose.check import check
 from lading.compose.error import BuildError
-from lading.compose.storage import storage
+from lading.compose.storage import opened
 from lading.config import show
 from lading.config.differences import BETTER, NO_EFFECT
 from lading.config.load import Loaded, read
+from lading.config.models.storage import FilesystemParameters
 from lading.config.problems import ConfigurationError, dotted, printable
+from lading.registry import layout
 from lading.registry.ports import StorageError
 from lading.registry.survey import MEANING, SHOWN, Survey, survey
 
@@ -46,9 +49,9 @@ def _check(options: argparse.Namespace) -> int:
     }
     with contextlib.suppress(ConfigurationError):  # then nothing can be read: that is told above
         loaded = read(options.config)
-        _keys(loaded, report)
-        if not options.no_storage:
-            report["storage"] = _storage(loaded)
+        if all(path != ("storage",) for path, _ in loaded.wrong):
+            _keys(loaded, report)
+            report["storage"] = None if options.no_storage else _storage(loaded)
     print(json.dumps(report, indent=2) if options.json else _told(report))
     return int(_stands_in_the_way(report))
 
@@ -73,12 +76,17 @@ def _keys(loaded: Loaded, report: dict[str, Any]) -> None:
             report["same"].append(path)
 
 
-def _storage(loaded: Loaded) -> dict[str, Any]:
+def _storage(loaded: Loaded) -> dict[str, Any] | None:
+    """None where the configuration does not lead to one: what is wrong with it has been told."""
     driver = loaded.configuration.storage.driver
     try:
         found = asyncio.run(_survey(loaded))
-    except (BuildError, StorageError) as error:
+    except BuildError:
+        return None
+    except StorageError as error:
         return {"driver": driver, "error": str(error)}
+    if unwritable := _unwritable(loaded):
+        return {"driver": driver, "error": f"{unwritable} cannot be written by this user"}
     return {
         "driver": driver,
         "repositories": found.repositories,
@@ -92,8 +100,23 @@ def _storage(loaded: Loaded) -> dict[str, Any]:
     }
 
 
+def _unwritable(loaded: Loaded) -> str:
+    """The folder of the `filesystem` driver that a push would fail in, "" if there is none."""
+    if loaded.configuration.storage.driver != "filesystem":
+        return ""
+    root = FilesystemParameters.of(loaded.configuration.storage.parameters).rootdirectory
+    for folder in (layout.REPOSITORIES, layout.BLOBS):
+        path = f"{root.rstrip('/')}{folder}"
+        while path and not os.path.lexists(path):
+            path = os.path.dirname(path)
+        if not os.access(path or ".", os.W_OK | os.X_OK):
+            return path or "."
+    return ""
+
+
 async def _survey(loaded: Loaded) -> Survey:
-    return await survey(storage(loaded.configuration))
+    async with opened(loaded.configuration) as storage:
+        return await survey(storage)
 
 
 def _told(report: dict[str, Any]) -> str:

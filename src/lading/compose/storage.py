@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import importlib.util
 import json
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from lading.compose import extensions
@@ -25,6 +26,7 @@ from lading.registry.ports import Storage, StorageError
 from lading.registry.quarantine import SETTLE_SECONDS, Quarantine
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
+from lading.storage.wrappers.passing import PassingStorage
 from lading.storage.wrappers.rescuing import RescuingStorage
 
 
@@ -48,6 +50,20 @@ def storage(
     return middleware.wrapped(configuration, made, name_of)
 
 
+@contextlib.asynccontextmanager
+async def opened(configuration: Configuration) -> AsyncIterator[Storage]:
+    """`storage`, for a command that ends: its connections are closed afterwards. Raises `BuildError`."""
+    made = storage(configuration)
+    try:
+        yield made
+    finally:
+        layer: Storage | None = made
+        while layer is not None:
+            if isinstance(layer, Closable):
+                await layer.close()
+            layer = layer.inner if isinstance(layer, PassingStorage) else None
+
+
 def driver(configuration: Configuration) -> Storage:
     """Raises `BuildError`."""
     name = configuration.storage.driver
@@ -62,6 +78,13 @@ def driver(configuration: Configuration) -> Storage:
             f" {extensions.DRIVERS}"
         )
     return extensions.make(f"storage.{name}", factory, configuration.storage.parameters)
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A driver, or middleware, that holds connections or files."""
+
+    async def close(self) -> None: ...
 
 
 @runtime_checkable

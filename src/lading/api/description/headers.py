@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from lading.api import response
 from lading.api.description.model import Header
 from lading.api.description.schemas import matching, string
 from lading.oci.digest import DIGEST_PATTERN
 
-API_VERSION = Header("Docker-Distribution-Api-Version", "Says that this is a registry.", {"const": "registry/2.0"})
+_NAME, _VALUE = (part.decode("ascii") for part in response.API_VERSION)
+
+API_VERSION = Header(_NAME.title(), "Says that this is a registry.", {"const": _VALUE})
 LOCATION = Header("Location", "Where it is, or where to go on.", string())
 RANGE = Header("Range", "The bytes that are kept so far: `0-<last>`.", matching(r"0-[0-9]+"))
 UPLOAD_UUID = Header("Docker-Upload-UUID", "The id of the session.", string())

@@ -8,13 +8,13 @@ from typing import Any
 from lading import __version__
 from lading.api.description import headers as head
 from lading.api.description.model import Answer, Header, Operation, Parameter
-from lading.api.description.operations import ANYWHERE, MOVED, NOWHERE, OPERATIONS
+from lading.api.description.operations import ANYWHERE, MOVED, NOWHERE, OPERATIONS, OPTIONS
 
 
 def document() -> dict[str, Any]:
     """JSON that tools read; paths are relative to the registry's root, with names as `{name}`."""
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in (*OPERATIONS, *OPTIONS):
         paths.setdefault(operation.endpoint.template, {})[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",

@@ -6,6 +6,7 @@ What any operation may be answered with stands in `ANYWHERE`, once.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from lading.api.description import headers as head
 from lading.api.description.model import Answer, Header, Operation, Parameter
@@ -13,10 +14,10 @@ from lading.api.description.schemas import (
     ANY_MANIFEST,
     BYTES,
     CATALOG,
-    ERRORS,
     INDEX,
     TAGS,
     TEXT,
+    errors_of,
     integer,
     matching,
     string,
@@ -50,7 +51,7 @@ OCTETS = {media.OCTET_STREAM: BYTES}
 
 def refusal(status: int, description: str, *codes: Code, headers: Iterable[Header] = ()) -> Answer:
     """An answer whose body lists errors, each with one of `codes`."""
-    return Answer(status, description, tuple(headers), {media.JSON: ERRORS}, codes)
+    return Answer(status, description, tuple(headers), {media.JSON: errors_of(codes)}, codes)
 
 
 ANYWHERE = (
@@ -74,12 +75,13 @@ ANYWHERE = (
 NOWHERE = Answer(404, "Plain text: the path has another shape.", content={"text/plain": TEXT})
 """What any operation with parameters in its path may be answered with, besides its own 404."""
 MOVED = Answer(301, "The path as it should have been written.", (head.LOCATION,))
+NO_METHOD = Answer(405, "There is no such method here.", (head.ALLOW,), {"text/plain": TEXT})
 NOT_ALLOWED = Answer(405, "Not while the registry is read-only.", (head.ALLOW,), {"text/plain": TEXT})
 DELETES_OFF = Answer(
     405,
     "Deletes are not enabled, or the registry is read-only.",
     (head.ALLOW_IF_READ_ONLY,),
-    {media.JSON: ERRORS, "text/plain": TEXT},
+    {media.JSON: errors_of([errors.UNSUPPORTED]), "text/plain": TEXT},
     (errors.UNSUPPORTED,),
 )
 BAD_NAME = refusal(400, "The name or digest is not valid.", errors.NAME_INVALID, errors.DIGEST_INVALID)
@@ -109,7 +111,43 @@ def _both(operation: Operation) -> tuple[Operation, Operation]:
     return operation, Operation(f"head{operation.id.removeprefix('get')}", "HEAD", *same, answers)
 
 
+def _path_parameters(endpoint: Endpoint) -> tuple[Parameter, ...]:
+    described = (operation for operation in OPERATIONS if operation.endpoint is endpoint)
+    return tuple(parameter for parameter in next(described).parameters if parameter.where == "path")
+
+
 BLOB_HEADERS = (head.CONTENT_DIGEST, head.ETAG, head.CACHE_CONTROL_ALWAYS, head.ACCEPT_RANGES)
+
+START_UPLOAD = Operation(
+    "startUpload",
+    "POST",
+    Endpoint.UPLOADS,
+    "Start an upload session; or mount a blob of another repository, or store the body as a blob.",
+    "end-4, end-11",
+    (
+        NAME,
+        Parameter("mount", "query", "The digest of a blob that is stored already.", string()),
+        Parameter("from", "query", "The repository that has it.", string()),
+        Parameter("digest", "query", "The digest of the body, which is all of the blob.", string()),
+        Parameter(
+            "digest-algorithm",
+            "query",
+            "By what the blob will be named.",
+            {"enum": ["sha256", "sha384", "sha512"]},
+        ),
+    ),
+    (
+        Answer(201, "The blob is stored.", (head.LOCATION, head.CONTENT_DIGEST)),
+        Answer(202, "Send the blob to this location.", SESSION),
+        refusal(
+            400,
+            "The name, digest or algorithm is not valid, or the body has another digest or length.",
+            *(errors.NAME_INVALID, errors.DIGEST_INVALID, errors.SIZE_INVALID),
+        ),
+        *(STALLED, GONE, NOT_ALLOWED, NO_SPACE),
+    ),
+    OCTETS,
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     *_both(
@@ -232,35 +270,15 @@ OPERATIONS: tuple[Operation, ...] = (
             DELETES_OFF,
         ),
     ),
-    Operation(
-        "startUpload",
-        "POST",
-        Endpoint.UPLOADS,
-        "Start an upload session; or mount a blob of another repository, or store the body as a blob.",
-        "end-4, end-11",
-        (
-            NAME,
-            Parameter("mount", "query", "The digest of a blob that is stored already.", string()),
-            Parameter("from", "query", "The repository that has it.", string()),
-            Parameter("digest", "query", "The digest of the body, which is all of the blob.", string()),
-            Parameter(
-                "digest-algorithm",
-                "query",
-                "By what the blob will be named.",
-                {"enum": ["sha256", "sha384", "sha512"]},
-            ),
-        ),
-        (
-            Answer(201, "The blob is stored.", (head.LOCATION, head.CONTENT_DIGEST)),
-            Answer(202, "Send the blob to this location.", SESSION),
-            refusal(
-                400,
-                "The name, digest or algorithm is not valid, or the body has another digest or length.",
-                *(errors.NAME_INVALID, errors.DIGEST_INVALID, errors.SIZE_INVALID),
-            ),
-            *(STALLED, GONE, NOT_ALLOWED, NO_SPACE),
-        ),
-        OCTETS,
+    START_UPLOAD,
+    replace(
+        START_UPLOAD,
+        id="startAnotherUpload",
+        endpoint=Endpoint.UPLOAD,
+        summary="The same as without an id, for old clients; the session must be there.",
+        section="",
+        parameters=(NAME, UPLOAD_ID, STATE, *START_UPLOAD.parameters[1:]),
+        answers=(*START_UPLOAD.answers, NO_SESSION, WRONG_RANGE),
     ),
     *_both(
         Operation(
@@ -400,3 +418,18 @@ OPERATIONS: tuple[Operation, ...] = (
         )
     ),
 )
+
+OPTIONS: tuple[Operation, ...] = tuple(
+    Operation(
+        f"options{endpoint.name.title()}",
+        "OPTIONS",
+        endpoint,
+        "Which methods there are.",
+        "",
+        _path_parameters(endpoint),
+        (Answer(200, "These.", (head.ALLOW,)),),
+    )
+    for endpoint in Endpoint
+    if endpoint is not Endpoint.BASE
+)
+"""The same of every path; any other method is answered with `NO_METHOD`. The base is there for every method."""

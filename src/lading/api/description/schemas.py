@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from lading.api.description.model import Schema
+from lading.oci.errors import Code
 
 
 def string() -> dict[str, Any]:
@@ -19,25 +21,25 @@ def matching(pattern: str) -> dict[str, Any]:
     return {"type": "string", "pattern": f"^(?:{pattern})$"}
 
 
+def errors_of(codes: Iterable[Code]) -> Schema:
+    """The document of errors, each with one of `codes`."""
+    allowed = {"enum": sorted({code.code for code in codes})}
+    error = {
+        "type": "object",
+        "required": ["code", "message"],
+        "properties": {"code": allowed, "message": string(), "detail": {}},
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "required": ["errors"],
+        "properties": {"errors": {"type": "array", "minItems": 1, "items": error}},
+        "additionalProperties": False,
+    }
+
+
 BYTES: Schema = {"type": "string", "format": "binary"}
 TEXT: Schema = string()
-ERRORS: Schema = {
-    "type": "object",
-    "required": ["errors"],
-    "properties": {
-        "errors": {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "type": "object",
-                "required": ["code", "message"],
-                "properties": {"code": string(), "message": string(), "detail": {}},
-                "additionalProperties": False,
-            },
-        }
-    },
-    "additionalProperties": False,
-}
 TAGS: Schema = {
     "type": "object",
     "required": ["name", "tags"],

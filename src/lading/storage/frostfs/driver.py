@@ -77,7 +77,7 @@ class FrostfsStorage:
         await self._pool.check()
         await self.objects.search(ROOT, equals(FILE_PATH, "/"))
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         await self._pool.close()
 
     async def stat(self, key: str) -> Stat:
