@@ -204,6 +204,21 @@ class S3Storage:
         """What the object is called in the bucket: where a CDN in front of the bucket finds it."""
         return self._bucket.name(check_key(DRIVER, key))
 
+    async def abort_older(self, key: str, before: float, *, dry_run: bool = False) -> int:
+        """Abort the unfinished objects below a directory that began before a time; how many there were.
+
+        Of those that dead processes leave nothing else tells. Times are the store's, in seconds since 1970.
+        """
+        prefix = self._bucket.below(check_key(DRIVER, key))
+        found = [
+            upload
+            async for upload in multipart.uploads(self._bucket, key, prefix)
+            if upload.initiated.timestamp() < before
+        ]
+        for upload in () if dry_run else found:
+            await multipart.abort(self._bucket, key, upload.name, upload.id)
+        return len(found)
+
     def _may_be_unfinished(self, key: str) -> bool:
         return not self._uploads or (key.endswith("/data") and self._is_of_uploads(key))
 

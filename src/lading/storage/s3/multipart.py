@@ -43,12 +43,14 @@ async def uploads(bucket: Bucket, key: str, prefix: str) -> AsyncIterator[Unfini
         page = await bucket.call("list_multipart_uploads", key, **arguments)
         for found in page.get("Uploads", []):
             yield Unfinished(found["Key"], found["UploadId"], found["Initiated"])
-        if not page.get("IsTruncated"):
-            return
-        arguments |= {
-            "KeyMarker": page["NextKeyMarker"],
+        following = {
+            "KeyMarker": page.get("NextKeyMarker", ""),
             "UploadIdMarker": page.get("NextUploadIdMarker", ""),
         }
+        # A store that says there is more, and not where, is not asked for the same page again and again.
+        if not page.get("IsTruncated") or not following["KeyMarker"] or arguments | following == arguments:
+            return
+        arguments |= following
 
 
 async def upload_of(bucket: Bucket, key: str) -> Unfinished | None:
