@@ -83,6 +83,22 @@ async def test_what_is_cancelled_leaves_nothing(storage: S3Storage, bucket: Buck
 
 
 @pytest.mark.peer
+async def test_an_upload_that_was_created_twice(storage: S3Storage, bucket: Bucket) -> None:
+    """The answer to the first creation was lost: what was sent went to the second."""
+    writer = await storage.writer(f"{SESSION}/data", append=True)
+    await writer.write([bytes(6 * MIB)])
+    await writer.close()
+    for _ in range(4):
+        await multipart.create(bucket, f"{SESSION}/data")
+    assert (await storage.stat(f"{SESSION}/data")).size == 6 * MIB
+    writer = await storage.writer(f"{SESSION}/data", append=True)
+    assert writer.size == 6 * MIB
+    assert await unfinished(bucket) == [f"{SESSION}/data"]
+    await writer.commit(BLOB)
+    assert await unfinished(bucket) == []
+
+
+@pytest.mark.peer
 async def test_what_dead_processes_leave(storage: S3Storage, bucket: Bucket) -> None:
     """A copy to a blob that was broken off, and an upload whose session is gone, are in no listing of objects."""
     for key in (BLOB, f"{SESSION}/data", "/of/another/application"):

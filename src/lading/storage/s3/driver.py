@@ -229,10 +229,10 @@ class S3Storage:
         self._writers.pop(key, None)
 
     async def _stat_unfinished(self, key: str) -> Stat | None:
-        upload = await multipart.upload_of(self._bucket, key)
-        if upload is None:
+        found = await multipart.uploads_of(self._bucket, key)
+        if not found:
             return None
-        parts = await multipart.parts(self._bucket, key, upload.id)
+        upload, parts = found[0]
         return Stat(sum(part.size for part in parts), upload.initiated.timestamp(), is_directory=False)
 
     async def _make_readable(self, key: str) -> None:
@@ -240,7 +240,7 @@ class S3Storage:
         writer = self._writers.get(key)
         if writer is not None:
             await writer.make_readable()
-        elif await multipart.upload_of(self._bucket, key) is not None:
+        elif await multipart.uploads_of(self._bucket, key):
             writer = await self.writer(key, append=True)
             try:
                 await writer.make_readable()

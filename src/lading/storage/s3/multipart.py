@@ -53,14 +53,18 @@ async def uploads(bucket: Bucket, key: str, prefix: str) -> AsyncIterator[Unfini
         arguments |= following
 
 
-async def upload_of(bucket: Bucket, key: str) -> Unfinished | None:
-    name = bucket.name(key)
-    async for found in uploads(bucket, key, name):
-        if found.name == name:
-            return found
-        if found.name > name:
+async def uploads_of(bucket: Bucket, key: str) -> list[tuple[Unfinished, list[Part]]]:
+    """Those of one object with their parts, the one with the most bytes first.
+
+    There are several where the answer to a creation was lost, and it was made again.
+    """
+    name, found = bucket.name(key), []
+    async for upload in uploads(bucket, key, name):
+        if upload.name == name:
+            found.append((upload, await parts(bucket, key, upload.id)))
+        elif upload.name > name:
             break
-    return None
+    return sorted(found, key=lambda each: -sum(part.size for part in each[1]))
 
 
 async def parts(bucket: Bucket, key: str, upload: str) -> list[Part]:
