@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from tests.servers import process
 from tests.servers.certificate import certificate
-from tests.servers.peers import Peer, executable
+from tests.servers.peers import Peer, executable, versions
 from tests.servers.process import Registry, StartRegistry
 from tests.servers.serving import DEFAULT, Serving
+
+
+def pytest_report_header() -> list[str]:
+    return ["peers:", *(f"  {version}" for version in versions())]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from lading.api.service import Gate, Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
 from lading.compose.error import BuildError
-from lading.compose.storage import ask, driver, storage
+from lading.compose.storage import abort_older, ask, driver, storage
 from lading.config import variables
 from lading.config.activation import NOT_PASSED, Activation
 from lading.config.models.configuration import Configuration
@@ -278,7 +278,8 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
         watched = storage(configuration, functools.partial(oversight.watched, counting=figures))
         chores: list[Chore] = []
         if purges is not None:
-            chores.append(functools.partial(housekeeping.purge_regularly, watched, purges))
+            abort = functools.partial(abort_older, configuration)
+            chores.append(functools.partial(housekeeping.purge_regularly, watched, purges, abort))
         collects = collecting(configuration)
         if collects is not None:
             chores.append(Collector(watched, collects, functools.partial(oversight.collected, figures)).run)

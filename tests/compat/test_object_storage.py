@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tests.servers import content
+from tests.servers.client import Client
 from tests.servers.process import Registry, StartRegistry
 from tests.servers.versitygw import BUCKET, Gateway, gateway
 
@@ -96,6 +98,36 @@ def test_two_nodes_of_which_one_is_killed(store: Gateway, start_lading: StartReg
     answer.expect(201)
     assert next(turns).pull_blob(REPOSITORY, content.digest_of(data)) == data
     assert left(store) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 6 * MIB])
+def test_clients_are_sent_to_the_store_and_find_there_what_they_asked_for(
+    size: int, store: Gateway, start_lading: StartRegistry
+) -> None:
+    settings = on(store)
+    settings["storage"]["redirect"]["disable"] = False
+    client, data = start_lading(extra=settings).client, content.noise("redirected", size)
+    digest = content.digest_of(data)
+    client.push_blob(REPOSITORY, digest, data)
+    blob = f"/v2/{REPOSITORY}/blobs/{digest}"
+
+    url = urlsplit(client.get(blob).expect(307).header("Location"))
+    assert url.netloc == store.host
+    presigned = Client(url.netloc)
+    whole = presigned.request("GET", f"{url.path}?{url.query}").expect(200)
+    assert whole.body == data
+    assert whole.header("Content-Type") == "application/octet-stream"
+    assert whole.header("Content-Length") == str(size)
+    if size > 1:
+        part = presigned.request("GET", f"{url.path}?{url.query}", {"Range": "bytes=3-5"}).expect(206)
+        assert (part.body, part.header("Content-Range")) == (data[3:6], f"bytes 3-5/{size}")
+
+    url = urlsplit(client.request("HEAD", blob).expect(307).header("Location"))
+    head = presigned.request("HEAD", f"{url.path}?{url.query}").expect(200)
+    assert (head.body, head.header("Content-Length")) == (b"", str(size))
+    # What is signed for one request is good for no other.
+    presigned.request("DELETE", f"{url.path}?{url.query}").expect(403)
+    assert client.request("GET", blob.replace(digest, content.digest_of(b"never pushed"))).status == 404
 
 
 def _break_off(node: Registry, location: str, store: Gateway) -> None:

@@ -65,6 +65,8 @@ class TestCheck:
         [
             ("gcs: {chunksize: 100, maxconcurrency: x}", ["chunksize", "maxconcurrency"]),
             ("azure: {accountname: a, credentials: {type: shared_key}}", ["container", "accountkey"]),
+            ("s3: {bucket: b, chunksize: 1, objectacl: mine}", ["chunksize", "objectacl"]),
+            ("s3aws: {region: r, secure: maybe}", ["secure"]),
             ("frostfs: {wallet: {path: x}, peers: {0: {address: x}}}", ["wallet.password", "peers.0.address"]),
         ],
     )

@@ -9,7 +9,10 @@ import threading
 from collections.abc import Iterator
 from typing import Literal
 
-Fault = Literal["500", "503", "reset", "cut"]
+Fault = Literal["500", "503", "reset", "cut", "hang", "stall", "trickle"]
+"""`hang` never asks the server, `cut` and `stall` give half of its answer; `trickle` gives all of it, slowly."""
+
+_TRICKLES, _PAUSE_SECONDS = 5, 0.1
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -55,14 +58,31 @@ class FaultProxy:
             writer.write(f"HTTP/1.1 {fault} Fault\r\nContent-Length: 0\r\n\r\n".encode())
             await writer.drain()
             return True
+        if fault == "hang":
+            await reader.read()  # until the client has had enough
+            return False
         answer, payload = await self._forward(head, body)
+        whole = answer + payload
         if fault == "cut":
             # The request was carried out; its answer is lost half-way.
-            writer.write((answer + payload)[: len(answer) + len(payload) // 2])
+            writer.write(whole[: len(answer) + len(payload) // 2])
             await writer.drain()
             writer.transport.abort()
             return False
-        writer.write(answer + payload)
+        if fault == "stall":
+            # Without a body, the head itself is not finished.
+            writer.write(whole[: len(answer) + len(payload) // 2 if payload else len(answer) - 4])
+            await writer.drain()
+            await reader.read()
+            return False
+        if fault == "trickle":
+            step = -(-len(whole) // _TRICKLES)
+            for start in range(0, len(whole), step):
+                writer.write(whole[start : start + step])
+                await writer.drain()
+                await asyncio.sleep(_PAUSE_SECONDS)
+            return True
+        writer.write(whole)
         await writer.drain()
         return True
 

@@ -21,6 +21,11 @@ _FROM_DEBIAN = {
     *("apache2", "containerd", "ctr", "dpkg-deb", "htpasswd", "jq", "nginx", "redis-server"),
 }
 
+_PACKAGES = (
+    *("skopeo", "podman", "buildah", "umoci", "pebble", "apache2", "apache2-utils", "containerd"),
+    *("jq", "nginx", "nodejs", "redis-server"),
+)
+
 
 def executable(name: str) -> str:
     """The path of a peer. Without it the test is skipped, or fails where CI=true: there it must not be missing.
@@ -39,6 +44,17 @@ def debian_root() -> Path:
 
 def peers_folder() -> Path:
     return Path(os.environ.get("LADING_PEERS", Path.home() / ".cache/lading/peers"))
+
+
+def versions() -> list[str]:
+    """Of all peers that are installed: what Go and Node.js were told to build, and what Debian has."""
+    built = [stamp.read_text().strip() for stamp in sorted(peers_folder().glob("stamps/*"))]
+    if shutil.which("dpkg-query") is None:
+        return built
+    command = ["dpkg-query", "--show", "--showformat", "${db:Status-Abbrev} ${Package} ${Version}\n", *_PACKAGES]
+    # Its status is 1 where one of them is not installed.
+    known = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS, check=False).stdout
+    return [*built, *(line.removeprefix("ii  ") for line in known.splitlines() if line.startswith("ii "))]
 
 
 def missing(name: str) -> NoReturn:

@@ -14,6 +14,7 @@ import pytest
 from tests.frostfs.cluster import Cluster
 from tests.servers import azurite, fake_gcs
 from tests.servers.object_stores import service_account
+from tests.servers.versitygw import BUCKET, gateway
 from tests.wire.asgi import Client
 from tests.wire.compositions import Composition, World, dump
 from tests.wire.storages import Watched
@@ -21,9 +22,11 @@ from tests.wire.table import Row
 from tests.wire.test_table import MODULES, check_row
 from tests.wire.world import WORLD
 
+from lading.registry import layout
 from lading.registry.ports import PathNotFoundError, Storage
 from lading.storage.azure import AzureStorage
 from lading.storage.gcs import GcsStorage
+from lading.storage.s3 import Options, S3Storage
 
 _CHANGES = ("put", "writer", "commit", "move", "delete")
 
@@ -88,10 +91,28 @@ async def _gcs(folder: Path) -> AsyncIterator[Storage]:
         )
 
 
+@contextlib.asynccontextmanager
+async def _s3(folder: Path) -> AsyncIterator[Storage]:
+    with gateway(folder / "store") as server:
+        options = Options(
+            bucket=BUCKET,
+            accesskey="key",
+            secretkey="a secret of the store",
+            endpoint=f"http://{server.host}",
+            pathstyle=True,
+        )
+        storage = S3Storage(options, layout.UPLOADS, layout.FILES)
+        try:
+            yield storage
+        finally:
+            await storage.close()
+
+
 STORES: dict[str, Callable[[Path], contextlib.AbstractAsyncContextManager[Storage]]] = {
     "frostfs": _frostfs,
     "azure": _azure,
     "gcs": _gcs,
+    "s3": _s3,
 }
 
 
@@ -112,7 +133,7 @@ def rows(module: ModuleType) -> list[Row]:
 @pytest.mark.timeout(180)
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # Azure's client does
 @pytest.mark.parametrize(
-    "store", ["frostfs", *(pytest.param(name, marks=pytest.mark.peer) for name in ("azure", "gcs"))]
+    "store", ["frostfs", *(pytest.param(name, marks=pytest.mark.peer) for name in ("azure", "gcs", "s3"))]
 )
 async def test_rows(store: str, tmp_path: Path) -> None:
     composition, failures = Composition(store), []

@@ -94,6 +94,29 @@ class Named(Protocol):
     def object_name(self, key: str) -> str: ...
 
 
+@runtime_checkable
+class Aborting(Protocol):
+    """A driver whose store keeps what was begun and never finished."""
+
+    async def abort_older(self, key: str, before: float, *, dry_run: bool = False) -> int: ...
+
+    async def close(self) -> None: ...
+
+
+async def abort_older(configuration: Configuration, before: float, dry_run: bool) -> int:
+    """Rid the registry's part of a store of unfinished objects that began before a time; how many there were.
+
+    Middleware knows nothing of them, so it has a driver of its own, for this once. Raises `StorageError`.
+    """
+    made = driver(configuration)
+    if not isinstance(made, Aborting):
+        return 0
+    try:
+        return await made.abort_older(layout.ROOT, before, dry_run=dry_run)
+    finally:
+        await made.close()
+
+
 def _filesystem(configuration: Configuration) -> Storage:
     parameters = FilesystemParameters.of(configuration.storage.parameters)
     root = parameters.rootdirectory
@@ -247,6 +270,8 @@ MODELS: Mapping[str, type[Section]] = {
     "azure": AzureParameters,
     "gcs": GcsParameters,
     "frostfs": FrostfsParameters,
+    "s3": S3Parameters,
+    "s3aws": S3Parameters,
 }
 """What reads the parameters of a driver, where loading a configuration does not."""
 

@@ -46,7 +46,11 @@ class Purging:
     dry_run: bool
 
 
-async def purge_regularly(storage: Storage, purging: Purging) -> None:
+AbortOlder = Callable[[float, bool], Awaitable[int]]
+"""Rids a store of unfinished objects that began before a time, in seconds since 1970, unless it is a dry run."""
+
+
+async def purge_regularly(storage: Storage, purging: Purging, abort_older: AbortOlder) -> None:
     # Several registries on one storage should not all walk it at the same moment.
     delay = secrets.randbelow(60) * _MINUTES
     log.info("Starting upload purge in %dm0s", delay // _MINUTES)
@@ -55,6 +59,8 @@ async def purge_regularly(storage: Storage, purging: Purging) -> None:
         older_than = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=purging.age)
         try:
             await purge(storage, older_than=older_than, dry_run=purging.dry_run)
+            if count := await abort_older(older_than.timestamp(), purging.dry_run):
+                log.info("Purge of unfinished objects finished. Num aborted=%d", count)
         except StorageError as error:
             log.error("cannot purge uploads: %s", error)
         delay = purging.interval

@@ -42,6 +42,7 @@ LOG_LEVELS = (
     "debugwitheventstreambody",
 )
 _REGION = re.compile(r"(?![0-9]+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
 _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
 
@@ -102,6 +103,25 @@ def _region(value: str) -> str:
     return value
 
 
+def _endpoint(value: str) -> str:
+    """A host with or without a port, or the URL of one."""
+    named = not value or "://" in value
+    url = urlsplit(value if named else f"https://{value}")
+    try:
+        is_one = not value or (url.scheme in ("http", "https") and url.hostname is not None and url.port != 0)
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise ValueError("neither a host nor an http or https URL")
+    return value
+
+
+def _bucket(value: str) -> str:
+    if value and not value.startswith("arn:") and _BUCKET.fullmatch(value) is None:
+        raise ValueError(f"no name of a bucket: {value}")
+    return value
+
+
 def _redirect_endpoint(value: str) -> str:
     url = urlsplit(value)
     if value and not url.scheme:
@@ -112,7 +132,7 @@ def _redirect_endpoint(value: str) -> str:
         raise ValueError(f"redirectendpoint cannot contain a base path: {url.path}")
     if url.query:
         raise ValueError("redirectendpoint cannot contain query parameters")
-    return value
+    return _endpoint(value)
 
 
 class S3Parameters(Section):
@@ -122,10 +142,10 @@ class S3Parameters(Section):
     secretkey: Secret = ""
     sessiontoken: Secret = ""
     region: Annotated[Text, Then(_region)] = ""
-    regionendpoint: Text = ""
+    regionendpoint: Annotated[Text, Then(_endpoint)] = ""
     redirectendpoint: Annotated[Text, Then(_redirect_endpoint)] = ""
     forcepathstyle: Annotated[bool, _switch("forcepathstyle")] = False
-    bucket: Text = ""
+    bucket: Annotated[Text, Then(_bucket)] = ""
     encrypt: Annotated[bool, _switch("encrypt")] = False
     keyid: Text = ""
     secure: Annotated[bool, _switch("secure")] = True
@@ -164,5 +184,19 @@ class S3Parameters(Section):
         if not self.v4auth and (not self.regionendpoint or "s3.amazonaws.com" in self.regionendpoint):
             what = "on Amazon S3 this storage driver can only be used with v4 authentication"
             yield ("v4auth",), what
-        if self.accelerate and self.forcepathstyle:
-            yield ("accelerate",), "cannot be used with forcepathstyle"
+        if self.sessiontoken and not (self.accesskey and self.secretkey):
+            yield ("sessiontoken",), "needs accesskey and secretkey"
+        for name in ("accelerate", "usedualstack", "usefipsendpoint"):
+            if self.regionendpoint and getattr(self, name):
+                yield (name,), "cannot be used with regionendpoint"
+        yield from self._accelerated()
+
+    def _accelerated(self) -> Iterator[Problem]:
+        hindrances = {
+            "forcepathstyle": self.forcepathstyle,
+            "usefipsendpoint": self.usefipsendpoint,
+            f"the region {self.region}": self.region.startswith(("cn-", "us-gov-", "us-iso")),
+            f"the dots of {self.bucket}": "." in self.bucket,
+        }
+        for what in [what for what, is_so in hindrances.items() if is_so and self.accelerate]:
+            yield ("accelerate",), f"cannot be used with {what}"

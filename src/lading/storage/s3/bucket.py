@@ -73,6 +73,8 @@ class Options:
     dualstack: bool = False
     accelerate: bool = False
     fips: bool = False
+    silence: float = 60.0
+    """Seconds that the store may say nothing before a request is tried again."""
     logs: bool = False
     """Each request is a line of the log."""
 
@@ -191,7 +193,7 @@ class Bucket:
             response_checksum_validation="when_required",
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             connect_timeout=5,
-            read_timeout=60,
+            read_timeout=options.silence,
             max_pool_connections=CONNECTIONS,
             user_agent_extra=options.useragent or None,
         )

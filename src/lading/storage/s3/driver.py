@@ -206,6 +206,21 @@ class S3Storage:
         """What the object is called in the bucket: where a CDN in front of the bucket finds it."""
         return self._bucket.name(check_key(DRIVER, key))
 
+    async def abort_older(self, key: str, before: float, *, dry_run: bool = False) -> int:
+        """Abort the unfinished objects below a directory that began before a time; how many there were.
+
+        Of those that dead processes leave nothing else tells. Times are the store's, in seconds since 1970.
+        """
+        prefix = self._bucket.below(check_key(DRIVER, key))
+        found = [
+            upload
+            async for upload in multipart.uploads(self._bucket, key, prefix)
+            if upload.initiated.timestamp() < before
+        ]
+        for upload in () if dry_run else found:
+            await multipart.abort(self._bucket, key, upload.name, upload.id)
+        return len(found)
+
     def _may_be_unfinished(self, key: str) -> bool:
         return not self._uploads or (key.endswith("/data") and self._is_of_uploads(key))
 
@@ -216,10 +231,10 @@ class S3Storage:
         self._writers.pop(key, None)
 
     async def _stat_unfinished(self, key: str) -> Stat | None:
-        upload = await multipart.upload_of(self._bucket, key)
-        if upload is None:
+        found = await multipart.uploads_of(self._bucket, key)
+        if not found:
             return None
-        parts = await multipart.parts(self._bucket, key, upload.id)
+        upload, parts = found[0]
         return Stat(sum(part.size for part in parts), upload.initiated.timestamp(), is_directory=False)
 
     async def _make_readable(self, key: str) -> None:
@@ -227,7 +242,7 @@ class S3Storage:
         writer = self._writers.get(key)
         if writer is not None:
             await writer.make_readable()
-        elif await multipart.upload_of(self._bucket, key) is not None:
+        elif await multipart.uploads_of(self._bucket, key):
             writer = await self.writer(key, append=True)
             try:
                 await writer.make_readable()

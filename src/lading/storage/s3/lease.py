@@ -7,9 +7,10 @@ import contextlib
 import secrets
 import time
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from lading.registry.ports import BusyError, PathNotFoundError, StorageError
-from lading.storage.s3.bucket import DRIVER, Bucket, ConditionError
+from lading.storage.s3.bucket import DRIVER, Bucket, ConditionError, errors
 
 LEASE_SECONDS = 10.0
 """So long after its last renewal a lease counts as abandoned: its process has ended, or is cut off."""
@@ -79,7 +80,9 @@ class Lease:
 
     async def _take_over(self) -> None:
         try:
-            found = await self._bucket.call("head_object", self._key, Key=self._name)
+            found, mine = await self._look()
+            if mine:
+                return  # the answer to an earlier attempt was lost
             # Both times are the store's: clocks of nodes may differ.
             now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
             if (now - found["LastModified"]).total_seconds() < LEASE_SECONDS:
@@ -88,15 +91,33 @@ class Lease:
         except (ConditionError, PathNotFoundError) as error:
             raise self._busy() from error
 
+    async def _look(self) -> tuple[Any, bool]:
+        """What is there, and whether it is ours."""
+        asked = time.monotonic()
+        found: Any = await self._bucket.call("get_object", self._key, Key=self._name)
+        with errors(self._key):
+            async with found["Body"] as body:
+                mine = await body.read() == self._token
+        if mine:
+            self._etag, self._sure = found["ETag"], asked
+        return found, mine
+
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEWAL_SECONDS)
-            try:
-                await self._put(IfMatch=self._etag)
-            except (ConditionError, PathNotFoundError):
-                return  # lost: the check before the end tells
-            except StorageError:
-                continue
+            with contextlib.suppress(StorageError):
+                if not await self._is_renewed():
+                    return  # lost: the check before the end tells
+
+    async def _is_renewed(self) -> bool:
+        try:
+            await self._put(IfMatch=self._etag)
+        except ConditionError:
+            _, mine = await self._look()
+            return mine
+        except PathNotFoundError:
+            return False
+        return True
 
     def _busy(self) -> BusyError:
         return BusyError(DRIVER, f"another writer is active: {self._key}")

@@ -43,22 +43,28 @@ async def uploads(bucket: Bucket, key: str, prefix: str) -> AsyncIterator[Unfini
         page = await bucket.call("list_multipart_uploads", key, **arguments)
         for found in page.get("Uploads", []):
             yield Unfinished(found["Key"], found["UploadId"], found["Initiated"])
-        if not page.get("IsTruncated"):
-            return
-        arguments |= {
-            "KeyMarker": page["NextKeyMarker"],
+        following = {
+            "KeyMarker": page.get("NextKeyMarker", ""),
             "UploadIdMarker": page.get("NextUploadIdMarker", ""),
         }
+        # A store that says there is more, and not where, is not asked for the same page again and again.
+        if not page.get("IsTruncated") or not following["KeyMarker"] or arguments | following == arguments:
+            return
+        arguments |= following
 
 
-async def upload_of(bucket: Bucket, key: str) -> Unfinished | None:
-    name = bucket.name(key)
-    async for found in uploads(bucket, key, name):
-        if found.name == name:
-            return found
-        if found.name > name:
+async def uploads_of(bucket: Bucket, key: str) -> list[tuple[Unfinished, list[Part]]]:
+    """Those of one object with their parts, the one with the most bytes first.
+
+    There are several where the answer to a creation was lost, and it was made again.
+    """
+    name, found = bucket.name(key), []
+    async for upload in uploads(bucket, key, name):
+        if upload.name == name:
+            found.append((upload, await parts(bucket, key, upload.id)))
+        elif upload.name > name:
             break
-    return None
+    return sorted(found, key=lambda each: -sum(part.size for part in each[1]))
 
 
 async def parts(bucket: Bucket, key: str, upload: str) -> list[Part]:

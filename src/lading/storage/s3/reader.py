@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lading.registry.ports import PathNotFoundError, StorageError
+from lading.registry.ports import StorageError
 from lading.storage.s3.bucket import ATTEMPTS, DRIVER, Bucket, errors
 
 
@@ -34,16 +34,14 @@ class S3Reader:
             limit = min(limit, self.size - self._offset)
             if limit <= 0:
                 return b""
+            if self._body is None:
+                await self._open()
             try:
-                if self._body is None:
-                    await self._open()
                 with errors(self._key):
                     data: bytes = await self._body.read(limit)
                 if data:
                     self._offset += len(data)
                     return data
-            except PathNotFoundError:
-                raise
             except StorageError:
                 if attempt == ATTEMPTS - 1:
                     raise

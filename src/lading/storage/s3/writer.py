@@ -130,10 +130,12 @@ class S3Writer:
             await self._release()
 
     async def _load(self) -> None:
-        found = await multipart.upload_of(self._bucket, self._key)
-        if found is not None:
-            self._upload = found.id
-            self._parts = await multipart.parts(self._bucket, self._key, found.id)
+        found = await multipart.uploads_of(self._bucket, self._key)
+        for other, _ in found[1:]:
+            await multipart.abort(self._bucket, self._key, other.name, other.id)
+        if found:
+            upload, self._parts = found[0]
+            self._upload = upload.id
             self.size = sum(part.size for part in self._parts)
             return
         with contextlib.suppress(PathNotFoundError):
