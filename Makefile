@@ -4,7 +4,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 RUN := $(UV) run --frozen
 TESTS := $(RUN) pytest -n auto --dist loadgroup
 
-.PHONY: serve test test-fast lint bench docs peers setup clean
+.PHONY: serve test test-fast lint bench bench-collection docs peers setup clean
 
 serve: setup
 	$(RUN) lading serve
@@ -22,6 +22,9 @@ lint: setup
 
 bench: setup peers
 	$(RUN) python -m bench
+
+bench-collection: setup peers
+	$(RUN) python -m bench.collection
 
 docs: setup
 	$(RUN) zensical build --strict

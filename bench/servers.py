@@ -32,7 +32,7 @@ storage:
   cache: {{blobdescriptor: inmemory}}
   filesystem: {{rootdirectory: {root}}}
   delete: {{enabled: true}}
-http:
+{maintenance}http:
   addr: {host}:{port}
   secret: a secret that both registries are given
   headers: {{X-Content-Type-Options: [nosniff]}}
@@ -108,18 +108,23 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(system: System, root: Path, folder: Path, section: str = "") -> Iterator[Running]:
+def serving(
+    system: System, root: Path, folder: Path, section: str = "", *, maintenance: str = ""
+) -> Iterator[Running]:
     """`folder` takes the configuration and the log; `root` is the storage directory.
 
-    `section` is joined to the configuration.
+    `section` is joined to the configuration, `maintenance` to what it says of the storage.
     """
     folder.mkdir(parents=True, exist_ok=True)
     root.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     config = folder / f"{system.name}.yml"
-    config.write_text(
-        _CONFIGURATION.format(root=root, host=HOST, port=port, debug=_free_port(besides=port)) + section
+    if maintenance:
+        maintenance = f"  maintenance: {maintenance}\n"
+    text = _CONFIGURATION.format(
+        root=root, host=HOST, port=port, debug=_free_port(besides=port), maintenance=maintenance
     )
+    config.write_text(text + section)
     log_path = folder / f"{system.name}.log"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
     with log_path.open("wb") as log:

@@ -270,6 +270,10 @@ def _tell(gate: Gate, healthy: bool) -> None:
     gate.closed = not healthy
 
 
+COLLECTING_NICE = 10
+"""Marking reads as fast as it can: those who serve come first, where there is not enough for all."""
+
+
 def keep_house(configuration: Configuration, purges: Purging | None, overseen: Oversight | None) -> int:
     """Run until SIGTERM."""
 
@@ -282,6 +286,7 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
             chores.append(functools.partial(housekeeping.purge_regularly, watched, purges, abort))
         collects = collecting(configuration)
         if collects is not None:
+            os.nice(COLLECTING_NICE)
             chores.append(Collector(watched, collects, functools.partial(oversight.collected, figures)).run)
         if pulling(configuration) and watched.traits.shared:
             from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import

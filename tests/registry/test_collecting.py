@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.registry.test_collect import digests, store
-from tests.registry.turns import DAY, HOUR, Clock, alone
+from tests.registry.turns import DAY, HOUR, Clock, alone, rescuing
 from tests.servers import content
 from tests.servers.content import Package
 from tests.wire.compositions import dump
@@ -21,12 +21,11 @@ from lading.registry.collect import apply, plan
 from lading.registry.collecting import Collecting, Collector, Round
 from lading.registry.garbage import Wish
 from lading.registry.ports import Storage, StorageError
-from lading.registry.quarantine import COLLECTED, SETTLE_SECONDS, Quarantine
+from lading.registry.quarantine import COLLECTED, Quarantine
 from lading.registry.registry import Registry
 from lading.registry.uploads import Chunk
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
-from lading.storage.wrappers.rescuing import RescuingStorage
 
 APP, OTHER = RepositoryName("team/app"), RepositoryName("team/other")
 RULES = Collecting(quarantine=4 * HOUR, grace=HOUR, rate=1000, delete_untagged=True)
@@ -40,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def serving(storage: Storage) -> Registry:
-    return Registry.over(RescuingStorage(storage, Quarantine(storage), layout.is_content, SETTLE_SECONDS))
+    return Registry.over(rescuing(storage))
 
 
 async def pull(registry: Registry, name: RepositoryName, reference: Tag | Digest) -> set[str]:
@@ -214,6 +213,22 @@ async def test_a_referrers_link_comes_back_after_its_manifest(clock: Clock) -> N
     await storage.put(layout.tag_link(APP, Tag("late")), subject.encode())
     await alone(storage, RULES, clock, 1, 0)
     found, _ = await registry.referrers.page(APP, subject, artifact_type="", after="", limit=10)
+    assert [descriptor["digest"] for descriptor in found] == [digest]
+
+
+async def test_a_referrer_that_was_put_away_is_listed_before_the_next_round(tmp_path: Path) -> None:
+    """As when it is pushed again between the mark and the move."""
+    storage = FilesystemStorage(str(tmp_path))
+    signature = content.image("signature", subject=IMAGE.manifest)
+    subject, digest = Digest(IMAGE.manifest.digest), Digest(signature.manifest.digest)
+    await store(storage, signature, name=APP)
+    link = layout.referrer_link(APP, subject, digest)
+    await storage.put(link, digest.encode())
+    quarantine = Quarantine(storage)
+    batch = await quarantine.begin(COLLECTED)
+    for key in (link, layout.manifest_link(APP, digest), layout.blob_data(digest)):
+        await quarantine.put_away(batch, key)
+    found, _ = await serving(storage).referrers.page(APP, subject, artifact_type="", after="", limit=10)
     assert [descriptor["digest"] for descriptor in found] == [digest]
 
 

@@ -117,6 +117,17 @@ async def _nothing() -> AsyncIterator[None]:
     yield
 
 
+def rescuing(storage: Storage) -> RescuingStorage:
+    """As whoever serves has it."""
+    return RescuingStorage(
+        storage,
+        Quarantine(storage),
+        is_content=layout.is_content,
+        is_list=layout.lists_referrers,
+        settle=SETTLE_SECONDS,
+    )
+
+
 @dataclass
 class Actor:
     """`waiting` are calls that want to be made, oldest first."""
@@ -141,8 +152,7 @@ class Stage:
     def client(self, work: Callable[[Registry], Awaitable[object]]) -> Actor:
         actor = Actor()
         mine = Turn(self.inner, actor.turn)
-        rescuing = RescuingStorage(mine, Quarantine(mine), layout.is_content, SETTLE_SECONDS)
-        return self._act(actor, work(Registry.over(rescuing)))
+        return self._act(actor, work(Registry.over(rescuing(mine))))
 
     def collector(self, rules: Collecting, rounds: int, pause: float) -> Actor:
         actor = Actor()

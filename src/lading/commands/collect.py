@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import json
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,8 +23,14 @@ from lading.registry.collecting import Collector
 from lading.registry.garbage import Plan, Wish
 from lading.registry.ports import Storage, StorageError
 
-PROGRESS_EVERY = 500
-"""Lines that would have been printed between two looks at the progress."""
+SHOWN_SECONDS = 0.2
+"""Between two looks at the progress."""
+
+BAR = 40
+"""Characters."""
+
+INTERRUPTED = 130
+"""The exit status, as a shell tells it of a program that SIGINT ended."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,20 +78,27 @@ def _run(options: argparse.Namespace) -> int:
         return 1
     if options.online:
         return _online(options, loaded.configuration, held)
-    tell = _silent if options.json or options.explain else _Progress() if options.quiet else print
+    progress = _Progress()
+    tell = progress if options.json or options.explain or options.quiet else print
     wish = Wish(options.delete_untagged, options.older_than, options.explain)
 
     async def collected() -> Plan:
         made = await collect.plan(held, wish, tell)
         if not (options.dry_run or options.explain):
-            await collect.apply(held, made)
+            await collect.apply(held, made, progress.removing(made.things))
         return made
 
     try:
         made = asyncio.run(collected())
     except StorageError as error:
+        progress.end()
         print(f"failed to garbage collect: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        progress.end()
+        print("interrupted: what is left is found by the next collection", file=sys.stderr)
+        return INTERRUPTED
+    progress.end()
     for warning in made.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if options.json:
@@ -111,6 +126,9 @@ def _online(options: argparse.Namespace, configuration: Configuration, held: Sto
     except StorageError as error:
         print(f"failed to garbage collect: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted: the next round goes on", file=sys.stderr)
+        return INTERRUPTED
     if options.json:
         print(json.dumps(asdict(done), indent=2))
     elif not options.quiet:
@@ -149,19 +167,37 @@ def _explained(made: Plan, digest: Digest) -> list[str]:
 
 
 class _Progress:
-    """Says on a terminal how far it is, in place of lines."""
+    """Says on a terminal how far it is: what was looked at, then how much of what goes is gone."""
 
     def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
         self._lines = 0
+        self._gone = 0
+        self._shown = 0.0
 
     def __call__(self, _: str) -> None:
+        """For a line that would have been printed."""
         self._lines += 1
-        if sys.stderr.isatty() and self._lines % PROGRESS_EVERY == 0:
-            print(f"\r{self._lines} things looked at", end="", file=sys.stderr, flush=True)
+        self._show(lambda: f"{self._lines} things looked at")
 
+    def removing(self, total: int) -> Callable[[int], None]:
+        """What to call for things that are gone, of `total`."""
 
-def _silent(_: str) -> None:
-    return
+        def advance(count: int) -> None:
+            self._gone += count
+            self._show(lambda: f"[{'#' * (BAR * self._gone // total):<{BAR}}] {self._gone} of {total} removed")
+
+        return advance
+
+    def end(self) -> None:
+        """Nothing is left of it on the terminal."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _show(self, text: Callable[[], str]) -> None:
+        if self._terminal and time.monotonic() - self._shown > SHOWN_SECONDS:
+            self._shown = time.monotonic()
+            print(f"\r\x1b[K{text()}", end="", file=sys.stderr, flush=True)
 
 
 def _duration(text: str) -> float:

@@ -42,7 +42,13 @@ def storage(
     if watch is not None:
         made = watch(made)
     if serving and made.traits.shared:
-        made = RescuingStorage(made, Quarantine(made), layout.is_content, SETTLE_SECONDS)
+        made = RescuingStorage(
+            made,
+            Quarantine(made),
+            is_content=layout.is_content,
+            is_list=layout.lists_referrers,
+            settle=SETTLE_SECONDS,
+        )
     if not configuration.middleware.get("storage"):
         return made
     from lading.compose import middleware  # noqa: PLC0415  what it needs takes long to import

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName
 from lading.registry import layout, links
-from lading.registry.garbage import Doomed, Plan, Tell, Wish, each
+from lading.registry.garbage import Doomed, Plan, Tell, Wish, each, unheard
 from lading.registry.marking import Marking
 from lading.registry.ports import Storage
 from lading.registry.quarantine import COLLECTED, Quarantine
@@ -25,15 +26,19 @@ async def plan(storage: Storage, wish: Wish, tell: Tell) -> Plan:
     return await Marking(storage, wish, tell, await Quarantine(storage).batches(COLLECTED)).plan()
 
 
-async def apply(storage: Storage, made: Plan) -> None:
-    """Remove what the plan names. What is gone already is no error. Raises `StorageError`."""
+async def apply(storage: Storage, made: Plan, advance: Callable[[int], None] = unheard) -> None:
+    """Remove what the plan names. What is gone already is no error. Raises `StorageError`.
+
+    `advance` is told how many more of the plan's `things` are gone.
+    """
     for batch, key in made.restore:
         await Quarantine(storage).restore(batch, key)
     # Links go before what they lead to: what is left of an interrupted collection is garbage, and nothing else.
     for doomed in made.manifests:
         await _remove_manifest(storage, doomed)
-    await each(partial(_remove_layer, storage), made.layers)
-    await each(partial(_remove_blob, storage), [digest for digest, _ in made.blobs])
+        advance(1)
+    await each(partial(_remove_layer, storage), made.layers, advance)
+    await each(partial(_remove_blob, storage), [digest for digest, _ in made.blobs], advance)
     for name in made.empty:
         await _remove_repository(storage, name)
     for name in made.bare:

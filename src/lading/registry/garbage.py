@@ -52,6 +52,11 @@ class Plan:
     """What lies in quarantine though it is needed, with the key it belongs under."""
 
     @property
+    def things(self) -> int:
+        """How many removals it takes, empty repositories aside."""
+        return len(self.manifests) + len(self.layers) + len(self.blobs)
+
+    @property
     def bytes(self) -> int:
         """What removing the blobs frees."""
         return sum(size for _, size in self.blobs)
@@ -79,9 +84,17 @@ class Wish:
 Tell = Callable[[str], None]
 
 
-async def each(work: Callable[[A], Coroutine[Any, Any, B]], items: Sequence[A]) -> list[B]:
-    """`work` for each item, some at a time. The first error is raised."""
+def unheard(_: int) -> None:
+    return
+
+
+async def each(
+    work: Callable[[A], Coroutine[Any, Any, B]], items: Sequence[A], advance: Callable[[int], None] = unheard
+) -> list[B]:
+    """`work` for each item, some at a time. Raises the first error. `advance` is told how many more are done."""
     done: list[B] = []
     for start in range(0, len(items), AT_ONCE):
-        done += await asyncio.gather(*map(work, items[start : start + AT_ONCE]))
+        together = items[start : start + AT_ONCE]
+        done += await asyncio.gather(*map(work, together))
+        advance(len(together))
     return done

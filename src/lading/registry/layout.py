@@ -137,6 +137,11 @@ def is_content(key: str) -> bool:
     return key.startswith(BLOBS) or link_of(key) is not None
 
 
+def lists_referrers(key: str) -> bool:
+    """Whether `key` is the directory of a subject's referrers that have digests of one algorithm."""
+    return key.startswith(REPOSITORIES) and key.split("/")[-4:-3] == ["_referrers"]
+
+
 def link_of(key: str) -> tuple[str, str, Digest] | None:
     """The repository, `MANIFESTS` or `LAYERS`, and the digest, if `key` is a link to a manifest or layer of it."""
     match key.removeprefix(f"{REPOSITORIES}/").split("/"):

@@ -9,6 +9,7 @@ What lies in quarantine is looked at as if it lay where it was: what of it is re
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -21,6 +22,7 @@ from lading.oci.errors import RegistryError
 from lading.oci.names import RepositoryName, Tag, is_tag
 from lading.registry import layout, links
 from lading.registry.garbage import Doomed, Plan, Tell, Wish, each
+from lading.registry.marks import Marks
 from lading.registry.ports import PathNotFoundError, Storage, found
 from lading.registry.quarantine import Batch, Quarantine
 from lading.registry.repositories import Repositories
@@ -61,8 +63,7 @@ class Marking:
     batches: Sequence[Batch] = ()
     now: float = field(default_factory=time.time)
     made: Plan = field(default_factory=Plan)
-    # Eight bytes of a hash stand for it: should two ever be the same, garbage stays.
-    marks: set[int] = field(default_factory=set)
+    marks: Marks = field(default_factory=Marks)
     deletable: list[Doomed] = field(default_factory=list)
     aside: dict[tuple[str, str], dict[Digest, Batch]] = field(default_factory=dict)
     """Links in quarantine, by the repository and the directory they belong in."""
@@ -109,6 +110,7 @@ class Marking:
                 for digest, showing in (await self._tags(name))[0].items():
                     self._keep(nodes, digest, f"tag {showing[0]} shows it", kept)
         for digest, why in kept.items():
+            await asyncio.sleep(0)  # whoever shares the event loop is not to wait for all of a large repository
             await self._mark_node(name, nodes[digest], why)
         for digest in (digest for digest in nodes.keys() - kept.keys() if nodes[digest].batch is None):
             going = Doomed(name, digest, tags, tuple(shown.get(digest, ())), nodes[digest].subject)
@@ -171,11 +173,11 @@ class Marking:
             if digest in aside:
                 self.made.restore.append((aside[digest], layout.layer_link(name, digest)))
         for digest in {node.digest, node.data}:
-            self._mark(digest)
+            self.marks.add(digest)
             self._explain(digest, f"{name}: {why.reason}")
         for digest in (*node.children, *node.blobs):
             for held in {digest, await self._held(name, digest)}:
-                if self._mark(held):
+                if self.marks.add(held):
                     self.tell(f"{name}: marking blob {held}")
                 self._explain(held, f"{name}: {node.digest} refers to it")
 
@@ -197,7 +199,7 @@ class Marking:
         linked = [digest async for digest in self._linked(f"{layout.repository(name)}/_layers")]
         for digest in (*aside, *linked):
             for held in {digest, await self._held(name, digest)}:
-                self._mark(held)
+                self.marks.add(held)
                 self._explain(held, f"{name}: a manifest of the repository cannot be read")
 
     async def _mark_young_layers(self, name: RepositoryName, needed: set[Digest]) -> None:
@@ -208,7 +210,7 @@ class Marking:
             link = await found(self.storage, layout.layer_link(name, digest))
             if link is not None and self._is_young(link.modified):
                 held = await self._held(name, digest)
-                self._mark(held)
+                self.marks.add(held)
                 self._explain(held, f"{name}: its link is younger than what is to be removed")
 
     async def _nodes(self, name: RepositoryName) -> list[_Node]:
@@ -282,13 +284,13 @@ class Marking:
         for batch in self.batches:
             async for key in Quarantine(self.storage).entries(batch):
                 digest = layout.blob_of(key)
-                if digest is not None and self._marked(digest):
+                if digest is not None and digest in self.marks:
                     self.made.restore.append((batch, key))
 
     def _settle(self) -> None:
         """What another repository marked stays linked: its content stays anyway, as with the original."""
         self.made.manifests = [
-            doomed for doomed in self.deletable if self.wish.every_tag or not self._marked(doomed.digest)
+            doomed for doomed in self.deletable if self.wish.every_tag or doomed.digest not in self.marks
         ]
 
     async def _find_blobs(self) -> None:
@@ -296,7 +298,7 @@ class Marking:
             for prefix in await self._names(f"{layout.BLOBS}/{algorithm}") or ():
                 names = await self._names(f"{layout.BLOBS}/{algorithm}/{prefix}") or ()
                 unmarked = [
-                    digest for digest in _parsed(f"{algorithm}:{n}" for n in names) if not self._marked(digest)
+                    digest for digest in _parsed(f"{algorithm}:{n}" for n in names) if digest not in self.marks
                 ]
                 sizes = await each(self._size, unmarked)
                 self.made.blobs += [
@@ -323,7 +325,7 @@ class Marking:
             empty = True
             async for digest in self._linked(f"{layout.repository(name)}/_layers"):
                 held = await self._held(name, digest)
-                if self._marked(held) or (
+                if held in self.marks or (
                     held not in going and await found(self.storage, layout.blob_data(held)) is not None
                 ):
                     empty = False
@@ -364,15 +366,6 @@ class Marking:
         except PathNotFoundError:
             return None
 
-    def _mark(self, digest: Digest) -> bool:
-        """Whether it was not marked before."""
-        before = len(self.marks)
-        self.marks.add(_key(digest))
-        return len(self.marks) != before
-
-    def _marked(self, digest: Digest) -> bool:
-        return _key(digest) in self.marks
-
     def _explain(self, digest: Digest, reason: str) -> None:
         if digest == self.wish.explain:
             self.made.reasons.append(reason)
@@ -392,10 +385,6 @@ def _parsed(texts: Iterable[str]) -> tuple[Digest, ...]:
 def _digest_in(link: bytes | None) -> Digest | None:
     digests = () if link is None else _parsed([link.decode("ascii", "replace")])
     return digests[0] if digests else None
-
-
-def _key(digest: Digest) -> int:
-    return int(digest.encoded[:16], 16)
 
 
 def _filed_as(algorithm: str, encoded: str) -> str:

@@ -111,6 +111,12 @@ class Quarantine:
         # Somebody else may have brought it back between our misses.
         return await found(self.storage, key) is not None
 
+    async def rescue_listed(self, directory: str) -> None:
+        """Bring back the links that were collected from `directory`: whoever lists misses nothing."""
+        for batch in await self._fresh():
+            for name in await self._names(batch.key_of(directory)):
+                await self.restore(batch, f"{directory}/{name}/link")
+
     async def forget(self, key: str) -> bool:
         """Delete what was collected from `key`, or from below it. True if there was anything."""
         if f"/{layout.UPLOADS}/" in key:

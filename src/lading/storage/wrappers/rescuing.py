@@ -20,18 +20,30 @@ class Quarantine(Protocol):
 
     async def rescue(self, key: str) -> bool: ...
 
+    async def rescue_listed(self, directory: str) -> None: ...
+
     async def forget(self, key: str) -> bool: ...
 
 
 class RescuingStorage(PassingStorage):
-    """`is_content` tells the keys of what is collected, `settle` is how long a look at something counts."""
+    """`is_content` tells the keys of what is collected, `is_list` the directories whose listing is to find all.
+
+    `settle` is how long a look at something counts.
+    """
 
     def __init__(
-        self, inner: Storage, quarantine: Quarantine, is_content: Callable[[str], bool], settle: float
+        self,
+        inner: Storage,
+        quarantine: Quarantine,
+        *,
+        is_content: Callable[[str], bool],
+        is_list: Callable[[str], bool],
+        settle: float,
     ) -> None:
         super().__init__(inner)
         self._quarantine = quarantine
         self._is_content = is_content
+        self._is_list = is_list
         self._settle = settle
 
     async def stat(self, key: str) -> Stat:
@@ -42,6 +54,20 @@ class RescuingStorage(PassingStorage):
 
     async def open(self, key: str, offset: int = 0) -> Reader:
         return await self._rescuing([key], lambda: self.inner.open(key, offset))
+
+    def list(
+        self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
+    ) -> Coroutine[Any, Any, Sequence[str]]:
+        listing = self.inner.list(key, after=after, limit=limit, holding=holding)
+        return self._rescuing_listed(key, listing) if self._is_list(key) else listing
+
+    async def _rescuing_listed(self, key: str, listing: Coroutine[Any, Any, Sequence[str]]) -> Sequence[str]:
+        try:
+            await self._quarantine.rescue_listed(key)
+        except BaseException:
+            listing.close()
+            raise
+        return await listing
 
     def put_all(self, *stages: Objects, upon: Sequence[str] = ()) -> Coroutine[Any, Any, None]:
         if not upon:
