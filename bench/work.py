@@ -100,6 +100,24 @@ def download(name: str, connections: int, part: int = 0) -> Work:
     return load
 
 
+def follow(name: str, connections: int) -> Work:
+    """A whole blob, from where the registry sends its clients."""
+
+    def load(scene: Scene) -> Load:
+        path = blob_target(scene.seed, name)
+        elsewhere: list[Wire] = []  # of each process its own: they are forked
+
+        def operation(wire: Wire, _: int) -> None:
+            target = wire.ask("GET", path, expect=307).location()
+            if not elsewhere:
+                elsewhere.append(Wire(scene.store_port))
+            elsewhere[0].ask("GET", target)
+
+        return loader.run(scene.running.port, operation, connections=connections, seconds=scene.seconds)
+
+    return load
+
+
 def push(size: int, connections: int, *, whole: bool) -> Work:
     def load(scene: Scene) -> Load:
         bodies.common(size)
