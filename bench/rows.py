@@ -224,7 +224,7 @@ def _stored() -> list[Row]:
     image = sum(seed.IMAGE_SIZES)
     path = f"/v2/{seed.REPOSITORY}/manifests/{seed.TAG}"
     last = seed.tag(seed.THOUSANDS - seed.PAGE - 1)
-    found = [Row("s3: GET manifest by tag, c=16", STORED, work.get(lambda _: path, 16), even, tool="wrk")]
+    found = [Row("s3: GET manifest by tag, c=16", STORED, work.ask(path, 16), even)]
     for title, size, connections in (("1 MiB", MIB, 4), ("1 GiB", GIB, 1)):
         through, away = work.download(title, connections), work.follow(title, connections)
         quick = size < GIB

@@ -41,7 +41,8 @@ http:
 
 NOTES = (
     "Configuration: the same file for both, that of the `registry:3` image (filesystem storage, or s3 in rows of"
-    " that name; descriptor cache in memory, log level info, access log) with deletes on; without its health check.",
+    " that name; descriptor cache in memory, log level info, access log) with deletes on; without its health"
+    " check.",
     "Logs: standard output and error of each go to one file. At level info Distribution writes a line `response"
     " completed` for every request beside the access log; Lading writes the access log alone.",
     "Metrics are on for both: the debug listener with Prometheus, as in the image.",

@@ -68,6 +68,20 @@ def head(target: Target, connections: int) -> Work:
     return load
 
 
+def ask(path: str, connections: int) -> Work:
+    """GET by the loader of our own: for what takes long enough."""
+
+    def load(scene: Scene) -> Load:
+        _warm_up(scene, "GET", path)
+
+        def operation(wire: Wire, _: int) -> None:
+            wire.ask("GET", path, f"{ACCEPT}\r\n")
+
+        return loader.run(scene.running.port, operation, connections=connections, seconds=scene.seconds)
+
+    return load
+
+
 def page(what: str, count: int, last: str) -> Work:
     """A page of a list by a few clients, who wait as long as it takes."""
     owner = REPOSITORY if count == seed.FEW else seed.repository(0)
