@@ -51,14 +51,21 @@ class Store:
         return f"s3: {json.dumps(parameters)}" + ("" if redirects else "\n  redirect: {disable: true}")
 
     def requests(self) -> int:
-        """How many it has answered, of whatever outcome; 0 if it does not count."""
-        return self.log.read_bytes().count(b"\n") if self.log is not None and self.log.exists() else 0
+        """How many for the bucket it has answered, of whatever outcome; 0 if it does not count."""
+        if self.log is None or not self.log.exists():
+            return 0
+        return sum(f" /{BUCKET}" in line for line in self.log.read_text(errors="replace").splitlines())
 
     def upload(self, tree: Path) -> None:
         """Each file of the directory becomes an object of the same name."""
         session = Session()
         session.set_credentials(_ACCESS, _SECRET)
-        settings = Config(s3={"addressing_style": "path"}, max_pool_connections=_UPLOADERS)
+        settings = Config(
+            s3={"addressing_style": "path"},
+            max_pool_connections=_UPLOADERS,
+            request_checksum_calculation="when_required",
+            read_timeout=300,
+        )
         client = session.create_client("s3", region_name=_REGION, endpoint_url=self.endpoint, config=settings)
         files = [path for path in tree.rglob("*") if path.is_file()]
         with ThreadPoolExecutor(_UPLOADERS) as pool:
