@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import datetime
 import mmap
 import os
@@ -16,14 +18,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import report, seed, tools
+from bench import report, seed, stores, tools
 from bench.bodies import GIB, MIB, noise
 from bench.guards import guard
 from bench.measure import Sample, measure
 from bench.report import Results
-from bench.rows import GROUPS, LISTS, PUSH, Row, Scene, rows
+from bench.rows import COUNTED, COUNTED_PUSH, GROUPS, LISTS, ON_S3, PUSH, REDIRECTED, STORED_PUSH, Row, Scene, rows
 from bench.seed import Seed
-from bench.servers import NOTES, SYSTEMS, BenchError, System, serving
+from bench.servers import NOTES, SYSTEMS, BenchError, System, directory, serving
+from bench.stores import BUCKET
 from bench.work import Work
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lading/bench"
@@ -40,6 +43,7 @@ LIST_SECONDS = 1.0
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rows", default="", metavar="REGEX", help="only the rows whose names match")
+    parser.add_argument("--only", choices=("disk", "s3"), help="the rows of one kind of storage (default: both)")
     parser.add_argument("--list", action="store_true", help="name the rows and do nothing")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=2.0, help="of load for each row (default: %(default)s)")
@@ -60,7 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     if options.quick:
         options.rounds, options.seconds = 1, min(options.seconds, 1.0)
-    chosen = [row for row in rows() if re.search(options.rows, row.name) and (row.quick or not options.quick)]
+    chosen = [
+        row
+        for row in rows()
+        if re.search(options.rows, row.name)
+        and (row.quick or not options.quick)
+        and (options.only is None or (row.group in ON_S3) == (options.only == "s3"))
+    ]
     if options.list:
         print(*(row.name for row in chosen), sep="\n")
         return 0
@@ -73,7 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results.save(options.json)
         print(report.text(chosen, results))
         if options.markdown:
-            _put_table(options.markdown, report.markdown(chosen, results))
+            for mark, on_s3 in (("bench", False), ("bench s3", True)):
+                shown = [row for row in chosen if (row.group in ON_S3) == on_s3 and row.name in results.samples]
+                if shown:
+                    _put_table(options.markdown, mark, report.markdown(shown, results))
         if options.compare:
             print("", report.compare(chosen, results, Results.load(options.compare)), sep="\n")
     except BenchError as error:
@@ -93,7 +106,11 @@ def _run(options: argparse.Namespace, chosen: list[Row]) -> Results:
     work = Path(tempfile.mkdtemp(prefix="work-", dir=folder))
     try:
         _say("writing the data to read, if it is not there yet")
-        data = seed.prepare(folder / "seed", many=any(row.group == LISTS for row in chosen))
+        data = seed.prepare(
+            folder / "seed",
+            many=any(row.group == LISTS for row in chosen),
+            upload=_upload if any(row.group in ON_S3 for row in chosen) else None,
+        )
         os.sync()
         for number in range(1, options.rounds + 1):
             order = systems if number % 2 else systems[::-1]
@@ -111,28 +128,43 @@ def _run(options: argparse.Namespace, chosen: list[Row]) -> Results:
 def _play(system: System, wanted: list[Row], results: Results, data: Seed, work: Path, seconds: float) -> None:
     """One group on one registry, newly started."""
     group = wanted[0].group
-    root = {LISTS: data.many, PUSH: work / "pushed"}.get(group, data.few)
+    pushed = work / "pushed"
+    read = data.objects if group in ON_S3 else data.few
+    root = {LISTS: data.many, PUSH: pushed, STORED_PUSH: pushed, COUNTED_PUSH: pushed}.get(group, read)
     # Not on the disk that is measured.
     files = Path(tempfile.mkdtemp(prefix="lading-bench-", dir="/dev/shm"))
     try:
         if any(row.pushes and row.size >= MIB for row in wanted):
             _touch_memory()
         asked = guard(group, work / "guard")
-        with serving(system, root, work / "run", asked.section) as running:
+        with contextlib.ExitStack() as stack:
+            store, storage = None, ""
+            if group in ON_S3:
+                store = stack.enter_context(stores.storing(root, work / "run", counted=group in COUNTED))
+                storage = store.storage(redirects=group in {REDIRECTED, *COUNTED})
+            running = stack.enter_context(serving(system, storage or directory(root), work / "run", asked.section))
             length = min(seconds, LIST_SECONDS) if group == LISTS else seconds
-            scene = Scene(running, data, length, files, asked.headers)
+            scene = Scene(running, data, length, files, asked.headers, store.port if store else 0)
             for row in wanted:
                 if row.load is None:
                     sample = _start(running.started_in, running.start_cpu, running.idle)
                 else:
+                    before = store.requests() if store else 0
                     sample = _measured(row.load, scene)
+                    if store is not None:
+                        sample = dataclasses.replace(sample, requests=store.requests() - before)
                 results.add(row.name, system.name, sample)
                 if row.pushes:
                     # Neither the next row nor the other registry is to wait for this one's data.
-                    _empty(root)
+                    _empty(root / BUCKET if store else root)
     finally:
         shutil.rmtree(files)
         shutil.rmtree(work / "pushed", ignore_errors=True)
+
+
+def _upload(files: Path, folder: Path) -> None:
+    with stores.storing(folder, folder) as store:
+        store.upload(files)
 
 
 def _measured(load: Work, scene: Scene) -> Sample:
@@ -177,6 +209,7 @@ def _meta(options: argparse.Namespace, systems: list[System], folder: Path) -> d
         "disk": f"{folder} on {' '.join(disk.split())}",
         "load": " ".join(f"{value:.2f}" for value in os.getloadavg()),
         "tools": tools.named(),
+        "store": stores.version(),
         "notes": list(NOTES),
     }
 
@@ -189,15 +222,13 @@ def _output(command: list[str]) -> str:
     return run.stdout.strip()
 
 
-START_MARK, END_MARK = "<!-- bench: begin -->", "<!-- bench: end -->"
-
-
-def _put_table(page: Path, table: str) -> None:
-    before, _, rest = page.read_text().partition(START_MARK)
-    _, found, after = rest.partition(END_MARK)
+def _put_table(page: Path, mark: str, table: str) -> None:
+    start, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    before, _, rest = page.read_text().partition(start)
+    _, found, after = rest.partition(end)
     if not found:
-        raise BenchError(f"{page} has no {START_MARK} … {END_MARK}")
-    page.write_text(f"{before}{START_MARK}\n{table}\n{END_MARK}{after}")
+        raise BenchError(f"{page} has no {start} … {end}")
+    page.write_text(f"{before}{start}\n{table}\n{end}{after}")
 
 
 def _say(text: str) -> None:

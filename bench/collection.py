@@ -30,7 +30,7 @@ from pathlib import Path
 from bench.garbage import Tree
 from bench.loader import Wire
 from bench.measure import percentile
-from bench.servers import SYSTEMS, BenchError, System, serving
+from bench.servers import SYSTEMS, BenchError, System, directory, serving
 
 BLOBS = 1_000_000
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lading/bench/collection"
@@ -181,7 +181,7 @@ def online(system: System, tree: Tree, folder: Path, options: argparse.Namespace
     """A round of a registry that serves, with turns in both its phases."""
     done = Online()
     maintenance = COLLECTING.format(rate=options.rate)
-    with serving(system, tree.root, folder / "online", maintenance=maintenance) as running:
+    with serving(system, directory(tree.root), folder / "online", maintenance=maintenance) as running:
         log = folder / f"online/{system.name}.log"
         house = _House(_busiest(running.tree.root, log))
         with Pulls(running.port, tree, options.pulls, tree.seed) as pulls:

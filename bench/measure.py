@@ -34,6 +34,8 @@ class Sample:
     idle: int
     peak: int
     errors: int
+    requests: int = 0
+    """What an object store was asked, if that was counted."""
 
     @property
     def rate(self) -> float:

@@ -23,7 +23,7 @@ from bench import loader
 from bench.bodies import IMAGE_TYPE
 from bench.loader import Wire
 from bench.measure import Load, Sample, measure
-from bench.servers import HOST, Running, lading, serving
+from bench.servers import HOST, Running, directory, lading, serving
 
 REPOSITORY = "bench/notified"
 CONFIG = b"{}"
@@ -93,7 +93,7 @@ def sink() -> Iterator[Sink]:
 def registry(folder: Path, section: str) -> Iterator[Running]:
     place = Path(tempfile.mkdtemp(dir=folder))
     try:
-        with serving(lading(), place / "data", place, section) as running:
+        with serving(lading(), directory(place / "data"), place, section) as running:
             wire = Wire(running.port)
             location = wire.ask("POST", f"/v2/{REPOSITORY}/blobs/uploads/", size=0, expect=202).location()
             digest = f"sha256:{hashlib.sha256(CONFIG).hexdigest()}"

@@ -97,6 +97,9 @@ def table(rows: list[Row], results: Results) -> list[list[str]]:
 
 def _line(row: Row, samples: Samples, results: Results) -> list[str]:
     cost = cpu_cost(row)
+    if row.counted:
+        shown = [_both(samples, _requests), str(ratio(samples, _requests) or ""), *[""] * 6]
+        return [row.name, *shown, "; ".join(marks(row, samples, results))]
     errors = sum(sample.errors for found in samples.values() for sample in found)
     return [
         row.name,
@@ -119,6 +122,8 @@ def marks(row: Row, samples: Samples, results: Results) -> list[str]:
         reached = _reached(goal, row, samples, results)
         if reached is not None:
             found.append(f"{goal} {'ok' if reached else 'MISSED'}")
+    if row.counted:
+        return found
     rate, cost = ratio(samples, lambda sample: sample.rate), ratio(samples, cpu_cost(row))
     if rate is not None and rate.median < 1:
         found.append("SLOWER")
@@ -129,8 +134,9 @@ def marks(row: Row, samples: Samples, results: Results) -> list[str]:
 
 def _reached(goal: Goal, row: Row, samples: Samples, results: Results) -> bool | None:
     """None where it cannot be told."""
-    if goal.metric in {"rate", "cpu"}:
-        spread = ratio(samples, cpu_cost(row) if goal.metric == "cpu" else lambda sample: sample.rate)
+    if goal.metric in {"rate", "cpu", "requests"}:
+        figures = {"rate": _rate, "cpu": cpu_cost(row), "requests": _requests}
+        spread = ratio(samples, figures[goal.metric])
         if spread is None:
             return None
         return spread.median >= goal.bound if goal.metric == "rate" else spread.median <= goal.bound
@@ -177,7 +183,7 @@ def summary(results: Results) -> list[str]:
         f"{meta['cpus']} CPUs ({meta['cpu']}), which the load generators share; Linux {meta['kernel']}",
         f"Data: {meta['disk']}",
         f"Load average before: {meta['load']}; the whole run took {meta.get('took', 0) / 60:.1f} minutes",
-        f"Load generators: {meta['tools']}",
+        f"Load generators: {meta['tools']}; object store: {meta.get('store', '')}",
         *meta["notes"],
     ]
 
@@ -190,7 +196,7 @@ def compare(rows: list[Row], results: Results, earlier: Results) -> str:
     ]
     for row in rows:
         now, then = results.samples.get(row.name, {}), earlier.samples.get(row.name, {})
-        if not now.get(OURS) or not then.get(OURS):
+        if row.counted or not now.get(OURS) or not then.get(OURS):
             continue
         cells = f"{row.name:44}"
         for figure, width in ((_rate, 22), (cpu_cost(row), 18)):
@@ -205,6 +211,11 @@ def compare(rows: list[Row], results: Results, earlier: Results) -> str:
 
 def _rate(sample: Sample) -> float:
     return sample.rate
+
+
+def _requests(sample: Sample) -> float:
+    """To the store, for one operation."""
+    return sample.requests / sample.operations if sample.operations else 0.0
 
 
 def _median(samples: list[Sample], figure: Callable[[Sample], float]) -> float:

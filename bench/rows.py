@@ -18,8 +18,17 @@ SMALL = "small"
 LARGE = "large"
 LISTS = "lists"
 PUSH = "push"
+STORED = "s3, bytes through the registry"
+REDIRECTED = "s3, redirected"
+STORED_PUSH = "s3, push"
+COUNTED_PULL = "s3, requests of pulls"
+COUNTED_PUSH = "s3, requests of pushes"
 
-GROUPS = (START, SMALL, HTPASSWD, TOKEN, LARGE, LISTS, PUSH)
+COUNTED = (COUNTED_PULL, COUNTED_PUSH)
+ON_S3 = (STORED, REDIRECTED, STORED_PUSH, *COUNTED)
+"""Those whose registries keep everything in an object store."""
+
+GROUPS = (START, SMALL, HTPASSWD, TOKEN, LARGE, LISTS, PUSH, *ON_S3)
 """Each gets a registry of its own, so that the memory of one does not show in another."""
 
 
@@ -33,11 +42,14 @@ class Scene:
     folder: Path
     headers: tuple[str, ...] = ()
     """Lines that each request is to have."""
+    store_port: int = 0
+    """Of the object store, where there is one."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """`metric` is `rate` or `cpu` (ratio to Distribution), or `memory` (bytes above idle for each worker).
+    """`metric` is `rate`, `cpu` or `requests` (to the store; ratio to Distribution), or
+    `memory` (bytes above idle for each worker).
 
     Or it compares Lading with itself, with the row `other`: `flat` is a multiple of its median latency, `share` a
     part of its rate.
@@ -54,6 +66,8 @@ class Goal:
             return f"p50 ≤ {self.bound:g} × first page"
         if self.metric == "share":
             return f"rate ≥ {self.bound:g} × that without auth"
+        if self.metric == "requests":
+            return "fewer requests"
         return f"{self.metric} {'≥' if self.metric == 'rate' else '≤'} {self.bound:g} ×"
 
 
@@ -72,6 +86,11 @@ class Row:
     pushes: bool = False
     tool: str = ""
     """The load tool that has to be installed for it."""
+
+    @property
+    def counted(self) -> bool:
+        """The row shows how many requests the store got, nothing else."""
+        return self.group in COUNTED
 
     def divisor(self, operations: int) -> float:
         return operations * self.size / 1e9 if self.size else operations / self.per
@@ -92,6 +111,7 @@ def rows() -> list[Row]:
         *_large(),
         *_lists(),
         *_pushes(),
+        *_stored(),
     ]
 
 
@@ -194,4 +214,34 @@ def _pushes() -> list[Row]:
         Row("PUT manifest, c=16", PUSH, work.put_manifests(16), thrice, pushes=True),
         Row("mix of 75 % pulls, 25 % pushes, c=16", PUSH, work.mix(16), pushes=True),
         Row("push image, crane", PUSH, work.push_image, per=1, size=sum(seed.IMAGE_SIZES), pushes=True),
+    ]
+
+
+def _stored() -> list[Row]:
+    """On an object store. CPU is the registry's alone; the store takes what it needs of the same cores."""
+    even = (Goal("rate", 1.0), Goal("cpu", 1.0))
+    fewer = (Goal("requests", 0.99),)
+    image = sum(seed.IMAGE_SIZES)
+    path = f"/v2/{seed.REPOSITORY}/manifests/{seed.TAG}"
+    last = seed.tag(seed.THOUSANDS - seed.PAGE - 1)
+    found = [Row("s3: GET manifest by tag, c=16", STORED, work.ask(path, 16), even)]
+    for title, size, connections in (("1 MiB", MIB, 4), ("1 GiB", GIB, 1)):
+        through, away = work.download(title, connections), work.follow(title, connections)
+        quick = size < GIB
+        name = f"GET blob {title}, c={connections}"
+        found.append(Row(f"s3: {name}, no redirect", STORED, through, even, size=size, quick=quick))
+        found.append(Row(f"s3: {name}, redirected", REDIRECTED, away, even, size=size, quick=quick))
+        for how, whole in (("POST+PATCH+PUT", False), ("POST+PUT", True)):
+            load = work.push(size, connections, whole=whole)
+            push = f"s3: push {title} {how}, c={connections}"
+            found.append(Row(push, STORED_PUSH, load, even, size=size, quick=quick, pushes=True))
+    return [
+        *found,
+        Row("s3: tags of 10,000, first page", STORED, work.page("tags", seed.THOUSANDS, ""), even),
+        Row("s3: tags of 10,000, last page", STORED, work.page("tags", seed.THOUSANDS, last), even),
+        Row("s3: PUT manifest, c=16", STORED_PUSH, work.put_manifests(16), even, pushes=True),
+        Row("s3: pull image, crane, redirected", REDIRECTED, work.pull_image, even, per=1, size=image),
+        Row("s3: push image, crane", STORED_PUSH, work.push_image, even, per=1, size=image, pushes=True),
+        Row("s3: store requests, pull image", COUNTED_PULL, work.pull_image, fewer, per=1),
+        Row("s3: store requests, push image", COUNTED_PUSH, work.push_image, fewer, per=1, pushes=True),
     ]

@@ -1,12 +1,14 @@
 """The directories that both registries read: in Distribution's layout, written once and kept for later runs.
 
 `few` has 100 repositories, one of them with 100 tags and the blobs that are pulled; `many` has 100,000
-repositories, one of them with 100,000 tags.
+repositories, one of them with 100,000 tags. `objects` is the bucket of a store, with the same blobs to pull
+and one repository of 10,000 tags.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ REPOSITORY = "bench/data"
 TAG = "t000042"
 FEW = 100
 MANY = 100_000
+THOUSANDS = 10_000
 PAGE = 100
 
 SIZES = {
@@ -39,14 +42,18 @@ class Seed:
 
     few: Path
     many: Path
+    objects: Path
     blobs: dict[str, str]
     """Digests by the names in SIZES."""
     manifest: str
     """The digest under `TAG`."""
 
 
-def prepare(folder: Path, *, many: bool) -> Seed:
-    """`many` false leaves out the 100,000 entries, which take a minute the first time."""
+def prepare(folder: Path, *, many: bool, upload: Callable[[Path, Path], None] | None = None) -> Seed:
+    """`many` false leaves out the 100,000 entries, which take a minute the first time.
+
+    `upload` makes the files of a directory the objects of a bucket in another; without it there are none.
+    """
     stamp = folder / f"complete-{VERSION}"
     if not stamp.exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -57,8 +64,17 @@ def prepare(folder: Path, *, many: bool) -> Seed:
         shutil.rmtree(folder / "many", ignore_errors=True)
         _write_many(folder / "many")
         large.touch()
+    stored = folder / f"complete-objects-{VERSION}"
+    if upload is not None and not stored.exists():
+        shutil.rmtree(folder / "objects", ignore_errors=True)
+        shutil.rmtree(folder / "files", ignore_errors=True)
+        _write_few(folder / "files")
+        _write_tags(folder / "files", THOUSANDS)
+        upload(folder / "files", folder / "objects")
+        shutil.rmtree(folder / "files")
+        stored.touch()
     blobs = {name: _blob(size).digest for name, size in SIZES.items()}
-    return Seed(folder / "few", folder / "many", blobs, bodies.digest_of(_manifest()))
+    return Seed(folder / "few", folder / "many", folder / "objects", blobs, bodies.digest_of(_manifest()))
 
 
 def tag(number: int) -> str:
@@ -104,16 +120,20 @@ def _write_few(root: Path) -> None:
 
 
 def _write_many(root: Path) -> None:
+    _write_tags(root, MANY)
+    for number in range(1, MANY):
+        _put_repository(root, repository(number))
+
+
+def _write_tags(root: Path, count: int) -> None:
     data = _manifest()
     _put_manifest(root, repository(0), data, [])
     digest = bodies.digest_of(data).encode()
     tags = _repository(root, repository(0)) / "_manifests/tags"
-    for number in range(MANY):
+    for number in range(count):
         current = tags / tag(number) / "current"
         current.mkdir(parents=True)
         (current / "link").write_bytes(digest)
-    for number in range(1, MANY):
-        _put_repository(root, repository(number))
 
 
 def _repository(root: Path, name: str) -> Path:

@@ -30,7 +30,7 @@ version: 0.1
 log: {{fields: {{service: registry}}}}
 storage:
   cache: {{blobdescriptor: inmemory}}
-  filesystem: {{rootdirectory: {root}}}
+  {storage}
   delete: {{enabled: true}}
 {maintenance}http:
   addr: {host}:{port}
@@ -40,8 +40,9 @@ storage:
 """
 
 NOTES = (
-    "Configuration: the same file for both, that of the `registry:3` image (filesystem storage, descriptor cache"
-    " in memory, log level info, access log) with deletes on; without its health check.",
+    "Configuration: the same file for both, that of the `registry:3` image (filesystem storage, or s3 in rows of"
+    " that name; descriptor cache in memory, log level info, access log) with deletes on; without its health"
+    " check.",
     "Logs: standard output and error of each go to one file. At level info Distribution writes a line `response"
     " completed` for every request beside the access log; Lading writes the access log alone.",
     "Metrics are on for both: the debug listener with Prometheus, as in the image.",
@@ -96,7 +97,6 @@ class Running:
 
     system: System
     port: int
-    root: Path
     tree: Tree
     started_in: float
     start_cpu: float
@@ -109,20 +109,19 @@ class Running:
 
 @contextlib.contextmanager
 def serving(
-    system: System, root: Path, folder: Path, section: str = "", *, maintenance: str = ""
+    system: System, storage: str, folder: Path, section: str = "", *, maintenance: str = ""
 ) -> Iterator[Running]:
-    """`folder` takes the configuration and the log; `root` is the storage directory.
+    """`folder` takes the configuration and the log; `storage` is the driver's section.
 
     `section` is joined to the configuration, `maintenance` to what it says of the storage.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    root.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     config = folder / f"{system.name}.yml"
     if maintenance:
         maintenance = f"  maintenance: {maintenance}\n"
     text = _CONFIGURATION.format(
-        root=root, host=HOST, port=port, debug=_free_port(besides=port), maintenance=maintenance
+        storage=storage, host=HOST, port=port, debug=free_port(besides=port), maintenance=maintenance
     )
     config.write_text(text + section)
     log_path = folder / f"{system.name}.log"
@@ -144,12 +143,18 @@ def serving(
         tree = Tree(process.pid)
         start_cpu = tree.cpu_seconds()
         time.sleep(IDLE_AFTER)
-        yield Running(system, port, root, tree, started_in, start_cpu, tree.memory())
+        yield Running(system, port, tree, started_in, start_cpu, tree.memory())
     finally:
         _stop(process)
 
 
-def _free_port(besides: int = 0) -> int:
+def directory(root: Path) -> str:
+    """The storage section for a directory of the disk."""
+    root.mkdir(parents=True, exist_ok=True)
+    return f"filesystem: {{rootdirectory: {root}}}"
+
+
+def free_port(besides: int = 0) -> int:
     for port in PORTS:
         if port == besides:
             continue

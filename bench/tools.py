@@ -33,9 +33,10 @@ class Finished:
 
 
 def _wrk_version() -> str:
-    run = subprocess.run(  # noqa: S603
-        [shutil.which("wrk") or "wrk", "--version"], capture_output=True, text=True, check=False
-    )
+    program = shutil.which("wrk")
+    if program is None:
+        return "no wrk"
+    run = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
     return " ".join(run.stdout.split()[:2])
 
 

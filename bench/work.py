@@ -68,6 +68,20 @@ def head(target: Target, connections: int) -> Work:
     return load
 
 
+def ask(path: str, connections: int) -> Work:
+    """GET by the loader of our own: for what takes long enough."""
+
+    def load(scene: Scene) -> Load:
+        _warm_up(scene, "GET", path)
+
+        def operation(wire: Wire, _: int) -> None:
+            wire.ask("GET", path, f"{ACCEPT}\r\n")
+
+        return loader.run(scene.running.port, operation, connections=connections, seconds=scene.seconds)
+
+    return load
+
+
 def page(what: str, count: int, last: str) -> Work:
     """A page of a list by a few clients, who wait as long as it takes."""
     owner = REPOSITORY if count == seed.FEW else seed.repository(0)
@@ -94,6 +108,24 @@ def download(name: str, connections: int, part: int = 0) -> Work:
 
         def operation(wire: Wire, _: int) -> None:
             wire.ask("GET", path, headers, expect=status)
+
+        return loader.run(scene.running.port, operation, connections=connections, seconds=scene.seconds)
+
+    return load
+
+
+def follow(name: str, connections: int) -> Work:
+    """A whole blob, from where the registry sends its clients."""
+
+    def load(scene: Scene) -> Load:
+        path = blob_target(scene.seed, name)
+        elsewhere: list[Wire] = []  # of each process its own: they are forked
+
+        def operation(wire: Wire, _: int) -> None:
+            target = wire.ask("GET", path, expect=307).location()
+            if not elsewhere:
+                elsewhere.append(Wire(scene.store_port))
+            elsewhere[0].ask("GET", target)
 
         return loader.run(scene.running.port, operation, connections=connections, seconds=scene.seconds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -10,13 +11,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from bench.__main__ import main
 from bench.measure import Sample
 from bench.procfs import Tree, watched
 from bench.report import Results
 from bench.rows import GROUPS, rows
 from bench.servers import BenchError
+from tests.servers.peers import executable
 
-from bench import bodies, report, tools
+from bench import bodies, report, stores, tools
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,6 +102,38 @@ def test_lost_rows_and_missed_goals_are_marked() -> None:
     cells = report.table([row], results)[0]
     assert cells[0] == row.name
     assert cells[-1] == "rate ≥ 1 × MISSED; cpu ≤ 0.7 × MISSED; SLOWER; COSTLIER"
+
+
+@pytest.mark.parametrize(("asked", "mark"), [(99, "fewer requests ok"), (100, "fewer requests MISSED")])
+def test_requests_to_a_store_are_compared_for_each_operation(asked: int, mark: str) -> None:
+    row = next(row for row in rows() if row.name == "s3: store requests, pull image")
+    results = Results({})
+    results.add(row.name, "lading", dataclasses.replace(sample(operations=2), requests=2 * asked))
+    results.add(row.name, "distribution", dataclasses.replace(sample(operations=1), requests=100))
+    cells = report.table([row], results)[0]
+    assert (cells[1], cells[-1]) == (f"{asked:.1f} / 100" if asked < 100 else "100 / 100", mark)
+
+
+def test_rows_of_one_kind_of_storage_are_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    def listed(*only: str) -> list[str]:
+        assert main([*only, "--list"]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    both, disk, s3 = listed(), listed("--only", "disk"), listed("--only", "s3")
+    assert s3
+    assert all(name.startswith("s3: ") for name in s3)
+    assert disk + s3 == both
+
+
+def test_a_store_counts_what_it_is_asked(tmp_path: Path) -> None:
+    executable("versitygw")
+    (tmp_path / "files/a").mkdir(parents=True)
+    for name in ("a/one", "two"):
+        (tmp_path / "files" / name).write_bytes(b"data")
+    with stores.storing(tmp_path / "objects", tmp_path / "logs", counted=True) as store:
+        store.upload(tmp_path / "files")
+        assert store.requests() == 2
+    assert (tmp_path / "objects" / stores.BUCKET / "a/one").read_bytes() == b"data"
 
 
 def sample(*, operations: int) -> Sample:
