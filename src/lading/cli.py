@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from lading import __version__, build
-from lading.commands import api, auth, collect, events, migrate, quarantine, verify
+from lading.commands import api, auth, collect, events, migrate, quarantine, retention, verify
 from lading.compose.check import check, servable
 from lading.compose.error import BuildError
 from lading.config import activation, editor, show
@@ -68,6 +68,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     collect.add(commands)
     events.add(commands)
     quarantine.add(commands)
+    retention.add(commands)
     verify.add(commands)
     auth.add(commands)
     tokens = commands.add_parser("token-server", help="run the token service alone")

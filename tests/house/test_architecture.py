@@ -60,6 +60,7 @@ PARTS = {
         "notify",
         "policy",
         "proxy",
+        "retention",
         "storage",
         "tokens",
     )
@@ -74,6 +75,7 @@ COMPOSERS = PARTS | {
     "lading.commands.events",
     "lading.commands.migrate",
     "lading.commands.quarantine",
+    "lading.commands.retention",
     "lading.commands.templates",
     "lading.commands.verify",
     "lading.__main__",

@@ -11,6 +11,7 @@ from typing import Any
 
 from lading import build
 from lading.compose.error import BuildError
+from lading.compose.retention import immutability
 from lading.compose.storage import storage
 from lading.config.load import load
 from lading.config.models.configuration import Configuration
@@ -64,14 +65,14 @@ def _run(options: argparse.Namespace) -> int:
     loaded = load(options.config)
     build.configure_log(loaded.configuration)
     try:
-        held = storage(loaded.configuration)
+        immutable, held = immutability(loaded.configuration), storage(loaded.configuration)
     except BuildError as error:
         print(f"failed to construct {loaded.configuration.storage.driver} driver: {error}", file=sys.stderr)
         return 1
     if options.online:
         return _online(options, loaded.configuration, held)
     tell = _silent if options.json or options.explain else _Progress() if options.quiet else print
-    wish = Wish(options.delete_untagged, options.older_than, options.explain)
+    wish = Wish(options.delete_untagged, options.older_than, options.explain, immutable=immutable.has)
 
     async def collected() -> Plan:
         made = await collect.plan(held, wish, tell)
