@@ -20,7 +20,7 @@ from lading.oci.patterns import Selection
 from lading.registry import immutability, layout
 from lading.registry.events import Event, Occasion
 from lading.registry.immutability import Immutability
-from lading.registry.ports import Storage
+from lading.registry.ports import PathNotFoundError, Storage
 from lading.registry.pulls import MARK_SECONDS, Pulls
 from lading.registry.registry import Registry
 from lading.registry.retaining import Retainer, Retaining, Round
@@ -226,7 +226,7 @@ async def test_a_pull_is_noted_now_and_then_and_only_where_it_matters() -> None:
             await asyncio.sleep(0)
         try:
             await storage.delete(layout.pulled(name, digest))
-        except Exception:  # noqa: BLE001
+        except PathNotFoundError:
             return False
         return True
 
