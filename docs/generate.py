@@ -64,7 +64,7 @@ INTRODUCTIONS = {
     ),
     "validation": ("validation", "Checks of pushed manifests."),
     "policy": ("policy", ""),
-    "immutable": ("immutable and retention", "Lading's own. [Retention](retention.md) explains them."),
+    "retention": ("retention and immutable", "Lading's own. [Retention](retention.md) explains them."),
 }
 """Title and first words of the tables, by the first step of their keys. What has none joins the table before."""
 

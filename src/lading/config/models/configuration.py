@@ -64,8 +64,8 @@ class Configuration(Section):
     upstreams: list[Upstream] = option(factory=list)
     validation: Validation = option(factory=Validation)
     policy: Policy = option(factory=Policy)
-    immutable: list[ImmutableTags] = option(factory=list)
     retention: Retention = option(factory=Retention)
+    immutable: list[ImmutableTags] = option(factory=list)
 
     def settle(self) -> None:
         if self.loglevel is not None:
