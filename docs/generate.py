@@ -64,6 +64,7 @@ INTRODUCTIONS = {
     ),
     "validation": ("validation", "Checks of pushed manifests."),
     "policy": ("policy", ""),
+    "retention": ("retention and immutable", "Lading's own. [Retention](retention.md) explains them."),
 }
 """Title and first words of the tables, by the first step of their keys. What has none joins the table before."""
 
@@ -97,6 +98,13 @@ ALLOWED = {
     "upstreams[].deny": "`*`, `**`",
     "upstreams[].private": "`*`, `**`",
     "policy.repository.classes": "`image`, `plugin`",
+    "immutable[].repositories": "`*`, `**`",
+    "immutable[].tags": "`*`",
+    "retention.rules[].repositories": "`*`, `**`",
+    "retention.rules[].tags": "`*`",
+    "retention.rules[].last": "1 or more",
+    "retention.rules[].pushedwithin": "more than 0",
+    "retention.rules[].pulledwithin": "more than 0",
 }
 """Where the models take any text."""
 
@@ -130,6 +138,8 @@ PROBES: dict[str, list[Any]] = {
     "upstreams[].name": ["x"],
     "upstreams[].remoteurl": ["http://x"],
     "upstreams[].private": [["x/y"]],
+    "immutable[].repositories": [["x/*"]],
+    "retention.rules[].repositories": [["x/*"]],
     "health.storagedriver.enabled": [True],
 }
 """Values to try where the type alone does not say which are good."""
@@ -162,6 +172,8 @@ SINCE = {
     "notifications.endpoints[].maxattempts": "Lading",
     "notifications.journal.": "Lading",
     "tokenservice.": "Lading",
+    "immutable[]": "Lading",
+    "retention.": "Lading",
     "storage.frostfs": "fork",
 }
 """What has these keys first; of others, the v3 of mid-2024. A dot at the end stands for all below."""

@@ -21,6 +21,7 @@ from lading.api.app import Application
 from lading.api.service import Gate, Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
+from lading.compose import maintenance, retention
 from lading.compose.error import BuildError
 from lading.compose.storage import abort_older, ask, driver, storage
 from lading.config import variables
@@ -32,10 +33,10 @@ from lading.operations.accesslog import AccessLog
 from lading.operations.figures import Figures
 from lading.operations.housekeeping import Chore, Purging
 from lading.oversight import Oversight
-from lading.registry.collecting import Collecting, Collector
-from lading.registry.garbage import never
+from lading.registry.collecting import Collector
 from lading.registry.ports import Descriptors, Storage
 from lading.registry.registry import Registry
+from lading.registry.retaining import Retainer
 from lading.registry.validation import Rules
 from lading.server import builtin
 from lading.server.issued import prepare
@@ -93,7 +94,7 @@ def processes(
     reload = Reload()
     load = functools.partial(application, configuration, secret, overseen, traces, at_end, reload)
     serving = _workers(load, where, workers, reload, configuration, at_end)
-    purges = purging(configuration) if shared.traits.shared else None
+    purges = maintenance.purging(configuration) if shared.traits.shared else None
     if pulling(configuration):
         from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
@@ -102,11 +103,14 @@ def processes(
         from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import
 
         notify.prepare(configuration)
-    collects = collecting(configuration)
+    collects = maintenance.collecting(configuration)
     if collects is not None and not shared.traits.shared:
         key = "storage.maintenance.garbagecollection.enabled"
         raise BuildError(f"{key}: only one process sees what {shared.name} holds")
-    reasons = (purges, overseen, collects)
+    retains = retention.scheduled(configuration)
+    if retains is not None and not shared.traits.shared:
+        raise BuildError(f"retention.enabled: only one process sees what {shared.name} holds")
+    reasons = (purges, overseen, collects, retains)
     busy = any(reason is not None for reason in reasons) or configuration.notifications.active
     if busy or (pulling(configuration) and shared.traits.shared):
         work = functools.partial(keep_house, configuration, purges, overseen)
@@ -284,22 +288,32 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
         if purges is not None:
             abort = functools.partial(abort_older, configuration)
             chores.append(functools.partial(housekeeping.purge_regularly, watched, purges, abort))
-        collects = collecting(configuration)
+        collects = maintenance.collecting(configuration)
         if collects is not None:
             os.nice(COLLECTING_NICE)
             chores.append(Collector(watched, collects, functools.partial(oversight.collected, figures)).run)
+        events = None
+        if configuration.notifications.active:
+            from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import
+
+            chores += notify.chores(configuration, figures)
+            events = notify.events(configuration, figures)
+        retains = retention.scheduled(configuration)
+        if retains is not None:
+            note = functools.partial(oversight.retained, figures)
+            chores.append(Retainer(watched, retains, note, events, retention.AGENT).run)
         if pulling(configuration) and watched.traits.shared:
             from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
             known = shared_descriptors(configuration, watched, figures)
             chores.append(proxy.expiry(configuration, watched, known).run)
-        if configuration.notifications.active:
-            from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import
-
-            chores += notify.chores(configuration, figures)
         if overseen is not None:
             chores += oversight.chores(configuration, overseen, watched, figures)
-        await housekeeping.keep_house(chores)
+        try:
+            await housekeeping.keep_house(chores)
+        finally:
+            if events is not None:
+                events.close()
 
     asyncio.run(run())
     return 0
@@ -320,8 +334,9 @@ def service(
     descriptors: Descriptors | None = None,
 ) -> Service:
     http = configuration.http
+    registry = _registry(configuration, storage, figures, descriptors)
     return Service(
-        registry=_registry(configuration, storage, figures, descriptors),
+        registry=replace(registry, pulls=retention.pulls(configuration, storage)),
         states=StateTokens(secret),
         urls=Urls(configured_root(http.host), http.relativeurls),
         limits=Limits(catalog_max=configuration.catalog.maxentries, tags_max=configuration.tags.maxtags),
@@ -337,21 +352,18 @@ def service(
 def _registry(
     configuration: Configuration, storage: Storage, figures: Figures | None, descriptors: Descriptors | None
 ) -> Registry:
-    allowed = rules(configuration)
-    concurrency = configuration.storage.tag.concurrencylimit or os.cpu_count() or 1
-    if not pulling(configuration):
-        return Registry.over(storage, rules=allowed, tag_concurrency=concurrency, descriptors=descriptors)
-    from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
+    made = functools.partial(Registry.over, storage)
+    if pulling(configuration):
+        from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
 
-    sources, count = proxy.sources(configuration, figures), proxy.counter(figures)
-    return Registry.pulling(
-        storage,
-        sources,
-        rules=allowed,
-        tag_concurrency=concurrency,
-        count=count,
-        spool=proxy.FileSpool,
+        sources, count = proxy.sources(configuration, figures), proxy.counter(figures)
+        made = functools.partial(Registry.pulling, storage, sources, count=count, spool=proxy.FileSpool)
+    return made(
+        rules=rules(configuration),
+        tag_concurrency=configuration.storage.tag.concurrencylimit or os.cpu_count() or 1,
         descriptors=descriptors,
+        immutability=retention.immutability(configuration),
+        dated=retention.dated(configuration),
     )
 
 
@@ -380,39 +392,6 @@ def rules(configuration: Configuration) -> Rules:
         platforms=required[indexes.platforms],
         classes=classes,
         twice=twice,
-    )
-
-
-def purging(configuration: Configuration) -> Purging | None:
-    """None where stale uploads stay, as they do while the registry is read-only."""
-    section = configuration.storage.maintenance.uploadpurging
-    if not section.enabled or configuration.storage.maintenance.readonly.enabled:
-        return None
-    return Purging(section.age, section.interval, section.dryrun)
-
-
-def collecting(configuration: Configuration) -> Collecting | None:
-    """None where garbage stays, as it does while the registry is read-only. Raises `BuildError`."""
-    section = configuration.storage.maintenance.garbagecollection
-    if not section.enabled or configuration.storage.maintenance.readonly.enabled:
-        return None
-    return rules_of_collection(configuration)
-
-
-def rules_of_collection(configuration: Configuration) -> Collecting:
-    section = configuration.storage.maintenance.garbagecollection
-    whole: Callable[[str], bool] = never
-    if pulling(configuration):
-        from lading.compose import proxy  # noqa: PLC0415  what it needs takes long to import
-
-        whole = proxy.sources(configuration).has
-    return Collecting(
-        interval=section.interval,
-        quarantine=section.quarantine,
-        grace=section.grace,
-        rate=section.rate,
-        delete_untagged=section.deleteuntagged,
-        whole=whole,
     )
 
 

@@ -9,7 +9,19 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from lading import __version__, build
-from lading.commands import api, auth, collect, events, manifests, migrate, quarantine, repositories, tags, verify
+from lading.commands import (
+    api,
+    auth,
+    collect,
+    events,
+    manifests,
+    migrate,
+    quarantine,
+    repositories,
+    retention,
+    tags,
+    verify,
+)
 from lading.commands.remote import arguments
 from lading.compose.check import check, servable
 from lading.compose.error import BuildError
@@ -77,6 +89,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     tags.add(commands)
     manifests.add(commands)
     quarantine.add(commands)
+    retention.add(commands)
     verify.add(commands)
     auth.add(commands)
     tokens = commands.add_parser("token-server", help="run the token service alone")

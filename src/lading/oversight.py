@@ -33,6 +33,7 @@ from lading.operations.watched import Stopwatch, WatchedStorage
 from lading.registry.collecting import Round
 from lading.registry.ports import Storage
 from lading.registry.registry import Registry
+from lading.registry.retaining import Round as Retained
 from lading.server import builtin
 from lading.server.listener import Listener, address_of
 from lading.storage.wrappers.passing import PassingStorage
@@ -258,3 +259,11 @@ def collected(counting: Figures | None, done: Round) -> None:
         for what, metric in catalogue.GARBAGE.items():
             counting.count(metric, (), getattr(done, what))
         counting.set(catalogue.COLLECTED, (), int(time.time()))
+
+
+def retained(counting: Figures | None, done: Retained) -> None:
+    """Note what retention has done."""
+    if counting is not None:
+        counting.count(catalogue.RETENTION["deleted"], (), done.deleted)
+        counting.set(catalogue.RETENTION["kept"], (), done.kept)
+        counting.set(catalogue.RETAINED, (), int(time.time()))

@@ -209,3 +209,22 @@ def test_a_tag_that_leads_nowhere_is_listed_and_can_be_deleted(run: Run, storage
     row = {row["tag"]: row for row in run.json("tag list", APP)}["ghost"]
     assert (row["digest"], row["mediaType"]) == (nowhere, "missing")
     assert run("tag delete", "--yes", f"{APP}:ghost")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("tag delete", f"{APP}:1.0"), ("manifest delete", f"{APP}@{ONE.manifest.digest}"), ("repo delete", APP)],
+    ids=lambda command: command[0],
+)
+def test_what_is_immutable_goes_by_force_alone(
+    run: Run, storage: FilesystemStorage, tmp_path: Path, command: tuple[str, str]
+) -> None:
+    with (tmp_path / "config.yml").open("a") as config:
+        config.write(f"immutable: [{{repositories: [{APP}], tags: ['1.*']}}]\n")
+    before = keys(storage)
+    status, _, err = run(command[0], "--yes", command[1])
+    assert (status, len(err.splitlines())) == (1, 1)
+    assert "immutable" in err
+    assert keys(storage) == before
+    assert run(command[0], "--yes", "--force", command[1])[0] == 0
+    assert keys(storage) < before

@@ -71,6 +71,9 @@ upstreams[].allow[] upstreams[].cachewritetimeout upstreams[].deny[] upstreams[]
 upstreams[].exec.lifetime upstreams[].hosts[] upstreams[].interval upstreams[].maxbytes upstreams[].misses
 upstreams[].name upstreams[].password upstreams[].private[] upstreams[].remoteurl upstreams[].ttl
 upstreams[].username
+immutable[].repositories[] immutable[].tags[]
+retention.enabled retention.interval retention.rules[].repositories[] retention.rules[].tags[]
+retention.rules[].last retention.rules[].pushedwithin retention.rules[].pulledwithin
 """
 
 SECTIONS = ("cache", "delete", "redirect", "tag", "maintenance")

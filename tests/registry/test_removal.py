@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from tests.registry.test_collect import blobs, digests, store
 from tests.registry.test_collecting import APP, BY_DIGEST, IMAGE, OTHER, clock, mount, pull, push
-from tests.registry.turns import Actor, Clock, Stage, Turn
+from tests.registry.turns import Actor, Clock, Stage, Turn, rescuing
 from tests.servers import content
 from tests.wire.compositions import dump
 from tests.wire.storages import Watched
@@ -22,12 +22,11 @@ from lading.registry import layout
 from lading.registry.collect import apply, plan
 from lading.registry.garbage import Wish
 from lading.registry.ports import Storage, StorageError
-from lading.registry.quarantine import COLLECTED, SETTLE_SECONDS, Quarantine
+from lading.registry.quarantine import COLLECTED, Quarantine
 from lading.registry.registry import Registry
 from lading.registry.removal import Removed
 from lading.registry.validation import Rules
 from lading.storage.memory import MemoryStorage
-from lading.storage.wrappers.rescuing import RescuingStorage
 
 __all__ = ["clock"]
 
@@ -134,7 +133,7 @@ async def test_what_was_collected_does_not_come_back(clock: Clock) -> None:
     ):
         await Quarantine(memory).put_away(batch, key)
     clock.now += 10
-    registry = Registry.over(RescuingStorage(memory, Quarantine(memory), layout.is_content, SETTLE_SECONDS))
+    registry = Registry.over(rescuing(memory))
     await registry.removal.remove(APP)
     for gone in (
         registry.manifests.get(APP, Digest(IMAGE.manifest.digest)),

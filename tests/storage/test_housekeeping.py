@@ -17,7 +17,6 @@ from tests.servers.versitygw import gateway
 from tests.wire.asgi import Client
 from tests.wire.compositions import dump
 
-from lading import build
 from lading.api.app import Application
 from lading.api.service import Service
 from lading.api.state import StateTokens
@@ -190,7 +189,7 @@ def test_read_only_housekeeping_has_nothing_to_do(tmp_path: Path) -> None:
         path = tmp_path / f"{readonly}.yml"
         path.write_text(text % f"readonly: {{enabled: {str(readonly).lower()}}}")
         configuration = read(str(path)).configuration
-        for work in (build.purging(configuration), build.collecting(configuration)):
+        for work in (maintenance.purging(configuration), maintenance.collecting(configuration)):
             assert (work is None) == readonly
 
 

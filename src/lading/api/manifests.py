@@ -27,6 +27,9 @@ async def get(service: Service, request: Request, route: Route) -> Response:
         return Response(412, [conditional.etag(stored.digest)])
     if conditional.not_modified(request, stored.digest):
         return Response(304, [conditional.etag(stored.digest)], None)
+    pulls = service.registry.pulls
+    if pulls is not None and request.method == "GET":
+        pulls.note(name, found.digest)
     headers = [
         (b"content-type", stored.media_type.encode("ascii")),
         (b"docker-content-digest", stored.digest.encode("ascii")),

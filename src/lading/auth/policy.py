@@ -5,11 +5,11 @@ Whatever no rule allows is refused. Rules only add up; `readonly` then takes pus
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from lading.oci import patterns
 from lading.registry.access import ANY_ACTION, CATALOG, DELETE, PULL, PUSH, Access
 
 ACTIONS = (PULL, PUSH, DELETE, ANY_ACTION)
@@ -18,6 +18,7 @@ ANONYMOUS = "anonymous"
 AUTHENTICATED = "authenticated"
 """In a rule's `who`: everybody who has signed in."""
 _USER = "${user}"
+Match = Callable[[str, str], bool]
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", re.ASCII)
 
 
@@ -31,10 +32,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`repositories` are patterns: `*` is any part of a component, `**` any number of whole components.
-
-    At the end of a pattern `**` is at least one: `team/**` is what is below `team`.
-    """
+    """`repositories` are patterns as for `oci.patterns.matches`."""
 
     repositories: tuple[str, ...]
     actions: frozenset[str]
@@ -48,7 +46,7 @@ class Rule:
 
     def leads(self, repository: str, caller: Caller) -> bool:
         """Whether there may be repositories that it covers below this name, or at it."""
-        return any(_matches(pattern, repository, caller.user, _compiled_start) for pattern in self.repositories)
+        return any(_matches(pattern, repository, caller.user, patterns.leads) for pattern in self.repositories)
 
     def permits(self, action: str) -> bool:
         return ANY_ACTION in self.actions or action in self.actions
@@ -153,37 +151,16 @@ def _is(name: str, caller: Caller) -> bool:
 
 def check_pattern(pattern: str) -> None:
     """Raises `ValueError`."""
-    if not pattern:
-        raise ValueError("an empty pattern matches no repository")
-    for component in pattern.replace(_USER, "user").split("/"):
-        if component != "**" and ("**" in component or not re.fullmatch(r"[a-z0-9._*-]+", component)):
-            raise ValueError(f"{pattern!r} is no pattern of repositories (of names, *, ** and ${{user}})")
+    try:
+        patterns.check(pattern.replace(_USER, "user"), "names, *, ** and ${user}")
+    except ValueError as error:
+        raise ValueError(str(error).replace(repr(pattern.replace(_USER, "user")), repr(pattern))) from None
 
 
-def _matches(
-    pattern: str, repository: str, user: str, compiled: Callable[[str], re.Pattern[str]] | None = None
-) -> bool:
+def _matches(pattern: str, repository: str, user: str, match: Match = patterns.matches) -> bool:
     if _USER in pattern:
         # A user whose name could not be a component has no namespace of their own.
         if _NAME.fullmatch(user) is None:
             return False
         pattern = pattern.replace(_USER, user)
-    return (compiled or _compiled)(pattern).fullmatch(repository) is not None
-
-
-@functools.lru_cache(4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    *above, last = pattern.split("/")
-    expression = "".join("(?:[^/]+/)*" if part == "**" else f"{_component(part)}/" for part in above)
-    return re.compile(expression + ("[^/]+(?:/[^/]+)*" if last == "**" else _component(last)))
-
-
-@functools.lru_cache(4096)
-def _compiled_start(pattern: str) -> re.Pattern[str]:
-    """Of the names of all directories on the way to what the pattern matches."""
-    *above, last = (".*" if part == "**" else _component(part) for part in pattern.split("/"))
-    return re.compile("(?:/".join([*above, last]) + ")?" * len(above))
-
-
-def _component(text: str) -> str:
-    return "[^/]*".join(map(re.escape, text.split("*")))
+    return match(pattern, repository)

@@ -12,7 +12,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from lading import build
+from lading.compose import maintenance
 from lading.compose.error import BuildError
+from lading.compose.retention import immutability
 from lading.compose.storage import storage
 from lading.config.load import load
 from lading.config.models.configuration import Configuration
@@ -72,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
     loaded = load(options.config)
     build.configure_log(loaded.configuration)
     try:
-        held = storage(loaded.configuration)
+        immutable, held = immutability(loaded.configuration), storage(loaded.configuration)
     except BuildError as error:
         print(f"failed to construct {loaded.configuration.storage.driver} driver: {error}", file=sys.stderr)
         return 1
@@ -80,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
         return _online(options, loaded.configuration, held)
     progress = _Progress()
     tell = progress if options.json or options.explain or options.quiet else print
-    wish = Wish(options.delete_untagged, options.older_than, options.explain)
+    wish = Wish(options.delete_untagged, options.older_than, options.explain, immutable=immutable.has)
 
     async def collected() -> Plan:
         made = await collect.plan(held, wish, tell)
@@ -118,7 +120,7 @@ def _online(options: argparse.Namespace, configuration: Configuration, held: Sto
     if configuration.storage.maintenance.readonly.enabled:
         print("--online: storage.maintenance.readonly.enabled is set", file=sys.stderr)
         return 2
-    collecting = build.rules_of_collection(configuration)
+    collecting = maintenance.rules_of_collection(configuration)
     if options.delete_untagged:
         collecting = replace(collecting, delete_untagged=True)
     try:

@@ -55,7 +55,7 @@ def _list(options: argparse.Namespace) -> int:
         stored.show(rows, options)
         return 0
 
-    return stored.run(options.config, work)
+    return stored.run(options, work)
 
 
 def inspect(options: argparse.Namespace) -> int:
@@ -66,7 +66,7 @@ def inspect(options: argparse.Namespace) -> int:
         stored.show_one(await _inspected(registry, name, reference), options)
         return 0
 
-    return stored.run(options.config, work)
+    return stored.run(options, work)
 
 
 async def _inspected(registry: Registry, name: RepositoryName, reference: Tag | Digest) -> dict[str, Any]:
@@ -118,4 +118,4 @@ def _delete(options: argparse.Namespace) -> int:
 
         return await stored.delete([stored.written(*each) for each in things], options, one)
 
-    return stored.run(options.config, work)
+    return stored.run(options, work)

@@ -34,7 +34,7 @@ def _list(options: argparse.Namespace) -> int:
         stored.show(rows, options)
         return 0
 
-    return stored.run(options.config, work)
+    return stored.run(options, work)
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -59,7 +59,7 @@ def _inspect(options: argparse.Namespace) -> int:
         stored.show_one(row, options)
         return 0
 
-    return stored.run(options.config, work)
+    return stored.run(options, work)
 
 
 def _delete(options: argparse.Namespace) -> int:
@@ -78,7 +78,7 @@ def _delete(options: argparse.Namespace) -> int:
 
         return await stored.delete(names, options, one)
 
-    return stored.run(options.config, work)
+    return stored.run(options, work)
 
 
 async def _parts(registry: Registry, name: RepositoryName) -> set[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lading import build
 from lading.compose.error import BuildError
+from lading.compose.retention import immutability
 from lading.compose.storage import storage
 from lading.config.load import load
 from lading.oci.digest import Digest
@@ -40,18 +41,22 @@ def command(
 
 def deleting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", "--dry-run", action="store_true", help="tell what would go, and delete nothing")
+    parser.add_argument("-f", "--force", action="store_true", help="delete immutable tags, too")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask; needed where there is no terminal")
 
 
-def run(config: str, work: Work) -> int:
-    """The status is 1, with one line, where something is not there or cannot be read."""
-    loaded = load(config)
-    build.configure_log(loaded.configuration)
+def run(options: argparse.Namespace, work: Work) -> int:
+    """The status is 1, with one line, where something is not there or cannot be read, or must stay."""
+    configuration = load(options.config).configuration
+    build.configure_log(configuration)
+    forced = getattr(options, "force", False)
 
     async def opened() -> int:
         # What was collected as garbage is looked at as a client sees it, and deleted with the rest.
-        held = storage(loaded.configuration, serving=True)
-        return await work(Registry.over(held, descriptors=build.shared_descriptors(loaded.configuration, held)))
+        held = storage(configuration, serving=True)
+        descriptors = build.shared_descriptors(configuration, held)
+        rule = None if forced else immutability(configuration)
+        return await work(Registry.over(held, descriptors=descriptors, immutability=rule))
 
     try:
         return asyncio.run(opened())

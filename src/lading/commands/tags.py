@@ -42,7 +42,7 @@ def _list(options: argparse.Namespace) -> int:
         stored.show(rows, options)
         return 0
 
-    return stored.run(options.config, work)
+    return stored.run(options, work)
 
 
 def _delete(options: argparse.Namespace) -> int:
@@ -57,4 +57,4 @@ def _delete(options: argparse.Namespace) -> int:
 
         return await stored.delete([stored.written(*each) for each in chosen], options, one)
 
-    return stored.run(options.config, work)
+    return stored.run(options, work)

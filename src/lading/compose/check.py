@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from lading import build
-from lading.compose import descriptors
+from lading.compose import descriptors, retention
 from lading.compose.error import BuildError
 from lading.compose.storage import mistakes, storage
 from lading.config.load import Loaded, read
@@ -78,6 +78,7 @@ def _found(loaded: Loaded, *, addressed: bool) -> Iterator[tuple[Path, str]]:
         yield from _trial(descriptors.options, configuration)
     if build.pulling(configuration):
         yield from _pulling(configuration)
+    yield from _trial(retention.check, configuration)
     yield from _trial(_tls, configuration)
     yield from _trial(build.debug_listener, configuration)
 

@@ -58,6 +58,7 @@ UPSTREAM_DOWN = Code("UNAVAILABLE", 503, "the upstream registry does not answer 
 UPSTREAM_WRONG = Code("UNAVAILABLE", 502, "the upstream registry sends what was not asked for")
 TOO_MANY_REQUESTS = Code("TOOMANYREQUESTS", 429, "too many requests")
 DENIED = Code("DENIED", 403, "requested access to the resource is denied")
+TAG_IMMUTABLE = Code("DENIED", 403, "the tag is immutable")
 
 NAME_INVALID = Code("NAME_INVALID", 400, "invalid repository name")
 NAME_UNKNOWN = Code("NAME_UNKNOWN", 404, "repository name not known to registry")

@@ -195,10 +195,17 @@ GARBAGE = {
 }
 COLLECTED = Metric("lading_garbage_collected_timestamp_seconds", "gauge", "When a collection last ended well")
 
+RETENTION = {
+    "deleted": Metric("lading_retention_deleted_tags", "counter", "Tags that retention deleted", initial=((),)),
+    "kept": Metric("lading_retention_kept_tags", "gauge", "Tags that the last run of retention kept"),
+}
+RETAINED = Metric("lading_retention_timestamp_seconds", "gauge", "When retention last ended well")
+
 METRICS: tuple[Metric, ...] = (
     *(IN_FLIGHT, REQUESTS, DURATIONS, REQUEST_SIZES, RESPONSE_SIZES, ACTIONS),
     *(CACHE_REQUESTS, CACHE_HITS, CACHE_ERRORS, CACHE_REDIS, *PROXY.values(), *DISK_CACHE.values()),
     *(UPSTREAM_ANSWERS, UPSTREAM_LIMIT, UPSTREAM_REMAINING, *GARBAGE.values(), COLLECTED),
+    *(*RETENTION.values(), RETAINED),
     *(RECEIVED, SENT, UPLOADS, ACTION_ERRORS, WORKERS, RESTARTS, SILENT, FAILING, INFO),
     *(EVENTS, EVENT_STATUSES, EVENTS_PENDING, EVENTS_PARKED, EVENTS_DROPPED),
     *(COLLECTIONS, CPU, RESIDENT, VIRTUAL, OPEN_FDS, MAX_FDS, STARTED),

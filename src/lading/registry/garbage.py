@@ -66,12 +66,16 @@ def never(_: str) -> bool:
     return False
 
 
+def no_tag(_name: str, _tag: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """`older_than` is in seconds: blobs stay that are younger, or that were linked since; and younger manifests.
 
     `explain` is a digest to give reasons for. With `every_tag` no tag goes with what it is about. Repositories in
-    which `whole` is true keep their untagged manifests.
+    which `whole` is true keep their untagged manifests. Tags that are `immutable` stay, whatever they file.
     """
 
     delete_untagged: bool = False
@@ -79,6 +83,7 @@ class Wish:
     explain: Digest | None = None
     every_tag: bool = False
     whole: Callable[[str], bool] = never
+    immutable: Callable[[str, str], bool] = no_tag
 
 
 Tell = Callable[[str], None]

@@ -10,7 +10,9 @@
         │   └── tags/<tag>/
         │       ├── current/link
         │       └── index/<algorithm>/<digits>/link
-        ├── _pulled/<algorithm>/<digits>
+        ├── _pulled/
+        │   ├── since
+        │   └── <algorithm>/<digits>
         ├── _referrers/<subject algorithm>/<subject digits>/<algorithm>/<digits>/link
         └── _uploads/<id>/
             ├── startedat
@@ -19,7 +21,8 @@
 
 A link file holds the digest under which the data lies, and nothing else. `_lading`, `_pulled` and `_referrers` are
 Lading's own: the original skips directories it does not know. What is in quarantine lies there under the key it
-had below the root. The file in `_pulled` is as old as the last pull.
+had below the root. A file in `_pulled` is as old as the last pull of the manifest, and `since` as old as the first
+look at them by retention.
 """
 
 from __future__ import annotations
@@ -102,6 +105,10 @@ def referrer_link(name: RepositoryName, subject: Digest, digest: Digest) -> str:
 
 def pulled(name: str, digest: Digest) -> str:
     return f"{REPOSITORIES}/{name}/_pulled/{_digest_path(digest)}"
+
+
+def pulled_since(name: str) -> str:
+    return f"{REPOSITORIES}/{name}/_pulled/since"
 
 
 def revisions(name: str, algorithm: str) -> str:

@@ -12,9 +12,11 @@ from lading.oci.digest import CANONICAL, Digest, InvalidDigestError
 from lading.oci.errors import RegistryError
 from lading.oci.manifest import Manifest
 from lading.oci.names import Reference, RepositoryName, Tag
+from lading.oci.patterns import Repositories, none
 from lading.registry import layout, links, validation
 from lading.registry.blobs import Blobs
 from lading.registry.cache import Cache
+from lading.registry.immutability import Immutability
 from lading.registry.ports import PathNotFoundError, Storage, found
 from lading.registry.quarantine import SETTLE_SECONDS
 from lading.registry.referrers import Referrers
@@ -52,6 +54,9 @@ class Manifests:
     rules: Rules = field(default_factory=Rules)
     known: links.Known = field(default_factory=links.Known)
     cache: Cache[StoredManifest] = field(default_factory=lambda: Cache(CACHE_BYTES))
+    immutability: Immutability = field(default_factory=Immutability)
+    dated: Repositories = none
+    """Where the time of a tag's last push counts, though it may have shown the same before."""
 
     async def resolve(self, name: RepositoryName, reference: Reference) -> Digest:
         """The digest a reference stands for now. Raises MANIFEST_UNKNOWN for an unknown tag."""
@@ -82,7 +87,8 @@ class Manifests:
 
         `classes` are those of the images the caller may push, empty for any.
 
-        Raises MANIFEST_INVALID, DIGEST_INVALID, MANIFEST_BLOB_UNKNOWN, DENIED; then nothing is stored.
+        Raises MANIFEST_INVALID, DIGEST_INVALID, MANIFEST_BLOB_UNKNOWN, DENIED, also where an immutable tag shows
+        another manifest; then nothing is stored.
         """
         manifest = oci_manifest.parse(data, content_type)
         digest = Digest.of(data, reference.algorithm if isinstance(reference, Digest) else CANONICAL)
@@ -118,7 +124,7 @@ class Manifests:
             try:
                 await self._check_again(name, manifest, digest, classes)
             except RegistryError:
-                await self._delete(name, digest)
+                await self._delete(name, digest, await self.tags.of(name, digest))
                 raise
 
     async def _store(
@@ -132,9 +138,17 @@ class Manifests:
             # Before the manifest is visible: a referrer that can be pulled can also be found.
             stored[layout.referrer_link(name, subject, digest)] = link
         stored[layout.manifest_link(name, digest)] = link
+        shown = {layout.tag_link(name, tag): link for tag in tags}
         # Not while a manifest is deleted: its tags could come after its deletion, or go with it though they moved.
-        async with self.storage.hold(layout.manifests(name), shared=True):
-            await self.storage.put_all(stored, {layout.tag_link(name, tag): link for tag in tags})
+        async with self.immutability.pushing(self.storage, name, tags):
+            await self.immutability.check_push(self.storage, name, tags, digest)
+            if self.dated(name):
+                # `put_all` may leave what is the same, as old as it is.
+                await self.storage.put_all(stored)
+                for key in shown:
+                    await self.storage.put(key, link)
+            else:
+                await self.storage.put_all(stored, shown)
             for tag in tags:
                 await self.tags.note(name, tag, digest)
         return subject
@@ -142,30 +156,34 @@ class Manifests:
     async def delete(self, name: RepositoryName, digest: Digest) -> list[Tag]:
         """Remove the manifest from the repository, with the tags that point to it, which are returned.
 
-        Children of an index and referrers stay. Raises MANIFEST_UNKNOWN.
+        Children of an index and referrers stay. Raises MANIFEST_UNKNOWN, DENIED if one of the tags is immutable.
         """
         if await links.read(self.storage, layout.manifest_link(name, digest)) is None:
             raise errors.MANIFEST_UNKNOWN()
         await self.blobs.forget(name, digest)
         async with self.storage.hold(layout.manifests(name), shared=False):
-            tags, deleted = await self._delete(name, digest)
+            tags = await self.tags.of(name, digest)
+            self.immutability.check_deletion(name, tags)
+            deleted = await self._delete(name, digest, tags)
         await self.blobs.forget(name, digest)
         if not deleted:
             raise errors.MANIFEST_UNKNOWN()
         return tags
 
-    async def _delete(self, name: RepositoryName, digest: Digest) -> tuple[list[Tag], bool]:
-        """Returns the tags that have gone, and whether the manifest was there."""
+    async def _delete(self, name: RepositoryName, digest: Digest, tags: list[Tag]) -> bool:
+        """`tags` are those that point to it. Returns whether the manifest was there."""
         # Tags first: at no moment does a tag lead to what is gone.
-        tags = await self.tags.of(name, digest)
         await self.tags.delete_all(name, tags)
         await self._forget_subject(name, digest)
-        return tags, await links.delete(self.storage, layout.manifest_link(name, digest))
+        return await links.delete(self.storage, layout.manifest_link(name, digest))
 
     async def delete_tag(self, name: RepositoryName, tag: Tag) -> None:
-        """The manifest stays. Raises MANIFEST_UNKNOWN."""
+        """The manifest stays. Raises MANIFEST_UNKNOWN, and DENIED for a tag that is immutable."""
         if await found(self.storage, layout.manifests(name)) is None:
             raise errors.MANIFEST_UNKNOWN(detail=f"unknown tag={tag}")
+        if self.immutability.has(name, tag):
+            await self.tags.get(name, tag)
+            self.immutability.check_deletion(name, [tag])
         async with self.storage.hold(layout.manifests(name), shared=False):
             await self.tags.delete(name, tag)
 

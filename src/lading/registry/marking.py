@@ -10,7 +10,6 @@ What lies in quarantine is looked at as if it lay where it was: what of it is re
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,15 +19,12 @@ from lading.oci import manifest as oci_manifest
 from lading.oci.digest import CANONICAL, Digest, InvalidDigestError
 from lading.oci.errors import RegistryError
 from lading.oci.names import RepositoryName, Tag, is_tag
-from lading.registry import layout, links
+from lading.registry import filing, layout, links
 from lading.registry.garbage import Doomed, Plan, Tell, Wish, each
 from lading.registry.marks import Marks
 from lading.registry.ports import PathNotFoundError, Storage, found
 from lading.registry.quarantine import Batch, Quarantine
 from lading.registry.repositories import Repositories
-
-_FILED = re.compile(r"(sha256|sha384|sha512)-([0-9a-f]{64,128})(?:\..+)?", re.ASCII)
-"""Tags by which clients file what is about a manifest: of the fallback for referrers, and of cosign."""
 
 
 @dataclass(slots=True)
@@ -101,7 +97,7 @@ class Marking:
             for node in nodes.values():
                 if self._is_young(node.modified):
                     self._keep(nodes, node.digest, "it is younger than what is to be removed", kept)
-            self._keep_tagged(nodes, shown, kept)
+            self._keep_tagged(name, nodes, shown, kept)
         else:
             for digest, node in nodes.items():
                 if node.batch is None:
@@ -123,13 +119,17 @@ class Marking:
         return bool(kept)
 
     def _keep_tagged(
-        self, nodes: dict[Digest, _Node], shown: dict[Digest, list[Tag]], kept: dict[Digest, _Kept]
+        self,
+        name: RepositoryName,
+        nodes: dict[Digest, _Node],
+        shown: dict[Digest, list[Tag]],
+        kept: dict[Digest, _Kept],
     ) -> None:
         """What tags show; but a tag that files what is about a manifest stays only as that one does."""
-        filed_as = {_filed_as(digest.algorithm, digest.encoded): digest for digest in nodes}
+        filed_as = {filing.place(digest): digest for digest in nodes}
         filed: dict[Digest, list[Digest]] = {}
         for digest, tags in shown.items():
-            about = {} if self.wish.every_tag else self._filed(tags, filed_as)
+            about = {} if self.wish.every_tag else self._filed(name, tags, filed_as)
             for tag in tags:
                 if tag not in about:
                     self._keep(nodes, digest, f"tag {tag} shows it", kept)
@@ -147,8 +147,10 @@ class Marking:
                     self._keep(nodes, digest, f"it is about {subject}", kept)
                     waiting += list(kept)[before:]
 
-    def _filed(self, tags: list[Tag], filed_as: dict[str, Digest]) -> dict[Tag, Digest]:
-        return {tag: filed_as[_subject_of(tag)] for tag in tags if _subject_of(tag) in filed_as}
+    def _filed(self, name: RepositoryName, tags: list[Tag], filed_as: dict[str, Digest]) -> dict[Tag, Digest]:
+        """What is about a manifest, and need not stay for itself."""
+        places = {tag: filing.place_of(tag) for tag in tags if not self.wish.immutable(name, tag)}
+        return {tag: filed_as[place] for tag, place in places.items() if place in filed_as}
 
     def _keep(self, nodes: dict[Digest, _Node], digest: Digest, reason: str, kept: dict[Digest, _Kept]) -> None:
         """With its children, as far as the repository has them."""
@@ -385,12 +387,3 @@ def _parsed(texts: Iterable[str]) -> tuple[Digest, ...]:
 def _digest_in(link: bytes | None) -> Digest | None:
     digests = () if link is None else _parsed([link.decode("ascii", "replace")])
     return digests[0] if digests else None
-
-
-def _filed_as(algorithm: str, encoded: str) -> str:
-    return f"{algorithm}-{encoded[:64]}"
-
-
-def _subject_of(tag: Tag) -> str:
-    match = _FILED.fullmatch(tag)
-    return "" if match is None else _filed_as(match[1], match[2])

@@ -25,6 +25,7 @@ from lading.registry.blobs import Blobs
 from lading.registry.fills import Fills
 from lading.registry.manifests import Manifests, Pushed, StoredManifest
 from lading.registry.ports import Reader, Storage, StorageError, found
+from lading.registry.pulls import Pulls
 from lading.registry.referrers import Referrers
 from lading.registry.removal import Removal, Removed
 from lading.registry.sources import Source, Sources
@@ -59,9 +60,6 @@ PATIENCE_SECONDS = 5.0
 ANSWER_SECONDS = 120.0
 """So long an answer may take to come in full, or of a larger blob its beginning, byte by byte as it may."""
 
-MARK_SECONDS = 600.0
-"""How often a pull of the same manifest is noted."""
-
 MAX_REMEMBERED = 8192
 
 MAX_UNKEPT = 16
@@ -76,11 +74,11 @@ class PullThrough:
     sources: Sources
     fills: Fills
     count: Counter
+    pulls: Pulls
     _misses: OrderedDict[object, tuple[float, UpstreamError]] = field(default_factory=OrderedDict)
     _pauses: dict[str, tuple[float, UpstreamError]] = field(default_factory=dict)
     _down: dict[str, tuple[float, UpstreamError]] = field(default_factory=dict)
     _asking: dict[object, asyncio.Task[Any]] = field(default_factory=dict)
-    _marked: OrderedDict[str, float] = field(default_factory=OrderedDict)
 
     async def ask(self, source: Source, key: object, call: Callable[[], Awaitable[T]]) -> T:
         """What the call returns, which is made once for all who ask for `key` meanwhile. Raises `UpstreamError`.
@@ -142,18 +140,8 @@ class PullThrough:
 
     async def mark(self, source: Source, name: RepositoryName, digest: Digest) -> None:
         """Note that a manifest was pulled. Never fails."""
-        if not source.max_bytes:
-            return
-        key, now = layout.pulled(name, digest), time.monotonic()
-        if now - self._marked.get(key, -MARK_SECONDS) < MARK_SECONDS:
-            return
-        self._marked[key] = now
-        while len(self._marked) > MAX_REMEMBERED:
-            self._marked.popitem(last=False)
-        try:
-            await self.storage.put(key, b"", durable=False)
-        except StorageError as error:
-            log.warning("cannot note a pull of %s: %s", name, error)
+        if source.max_bytes:
+            await self.pulls.mark(name, digest)
 
     def refuse(self, name: RepositoryName) -> None:
         """Raises UNSUPPORTED for a name that cannot be written to."""

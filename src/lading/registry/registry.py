@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lading.oci.patterns import Repositories as Matching
+from lading.oci.patterns import none
 from lading.registry.blobs import Blobs
 from lading.registry.cache import Cache
 from lading.registry.fills import Fills
+from lading.registry.immutability import Immutability
 from lading.registry.manifests import Manifests
 from lading.registry.ports import Descriptors, Storage
+from lading.registry.pulls import Pulls
 from lading.registry.pullthrough import (
     PulledBlobs,
     PulledManifests,
@@ -41,6 +45,8 @@ class Registry:
     removal: Removal
     sources: Sources | None = None
     """What it pulls through from, if it does."""
+    pulls: Pulls | None = None
+    """Where pulls of manifests are noted, if somebody asks when they were."""
 
     @property
     def caches(self) -> tuple[Cache[Any], ...]:
@@ -55,11 +61,21 @@ class Registry:
         rules: Rules | None = None,
         tag_concurrency: int = 8,
         descriptors: Descriptors | None = None,
+        immutability: Immutability | None = None,
+        dated: Matching = none,
     ) -> Registry:
         blobs = Blobs(storage, descriptors=descriptors)
         tags = Tags(storage, tag_concurrency)
         referrers = Referrers(storage)
-        manifests = Manifests(storage, blobs, tags, referrers, rules or Rules())
+        manifests = Manifests(
+            storage,
+            blobs,
+            tags,
+            referrers,
+            rules or Rules(),
+            immutability=immutability or Immutability(),
+            dated=dated,
+        )
         return cls(
             blobs=blobs,
             uploads=Uploads(storage, blobs),
@@ -81,16 +97,27 @@ class Registry:
         count: Counter = count_nothing,
         spool: Callable[[], Spool] | None = None,
         descriptors: Descriptors | None = None,
+        immutability: Immutability | None = None,
+        dated: Matching = none,
     ) -> Registry:
         """As `over`, with the repositories of upstreams.
 
         Blobs on their way lie in a `spool`, too, where the storage does not show what is still being written.
         """
         fills = Fills(storage, Blobs(storage), count, None if storage.traits.grows else spool)
-        pulling = PullThrough(storage, sources, fills, count)
+        pulling = PullThrough(storage, sources, fills, count, Pulls(storage))
         blobs = PulledBlobs(storage, descriptors=descriptors, pulling=pulling)
         tags = PulledTags(storage, tag_concurrency, pulling=pulling)
-        manifests = PulledManifests(storage, blobs, tags, Referrers(storage), rules or Rules(), pulling=pulling)
+        manifests = PulledManifests(
+            storage,
+            blobs,
+            tags,
+            Referrers(storage),
+            rules or Rules(),
+            immutability=immutability or Immutability(),
+            dated=dated,
+            pulling=pulling,
+        )
         return cls(
             blobs=blobs,
             uploads=PulledUploads(storage, blobs, pulling=pulling),

@@ -37,7 +37,8 @@ class Removal:
     async def remove(self, name: RepositoryName) -> Removed:
         """With its tags, manifests, blobs and uploads; not with repositories whose names begin with its name.
 
-        What is left where it ends early is removed by the next one. Raises NAME_UNKNOWN.
+        What is left where it ends early is removed by the next one. Raises NAME_UNKNOWN, and DENIED if a tag is
+        immutable; then nothing goes.
         """
         if not set(layout.PARTS) & set(await self._names(layout.repository(name))):
             raise errors.NAME_UNKNOWN(detail={"name": name})
@@ -45,6 +46,7 @@ class Removal:
         for digest in linked:
             await self.blobs.forget(name, digest)
         async with self.storage.hold(layout.manifests(name), shared=False):
+            self.manifests.immutability.check_deletion(name, await self._tags(name))
             removed = await self._remove_manifests(name)
             for part in (layout.REVISIONS, layout.UPLOADS, layout.LAYERS, layout.REFERRERS, layout.PULLED):
                 await links.delete(self.storage, f"{layout.repository(name)}/{part}")
@@ -61,8 +63,7 @@ class Removal:
 
     async def _remove_manifests(self, name: RepositoryName) -> Removed:
         """Tags first: at no moment does one lead to what is gone."""
-        tags = [Tag(tag) for tag in await self._names(layout.tags(name)) if is_tag(tag)]
-        gone = await self.tags.delete_all(name, tags)
+        gone = await self.tags.delete_all(name, await self._tags(name))
         count = 0
         for algorithm in HEX_DIGITS:
             key = layout.revisions(name, algorithm)
@@ -70,6 +71,10 @@ class Removal:
                 count += linked
                 await links.delete(self.storage, key)
         return Removed(len(gone), count)
+
+    async def _tags(self, name: RepositoryName) -> list[Tag]:
+        """Halves of tags among them."""
+        return [Tag(tag) for tag in await self._names(layout.tags(name)) if is_tag(tag)]
 
     async def _believed(self, name: RepositoryName) -> list[Digest]:
         """All that a cache may take to be here."""

@@ -56,7 +56,12 @@ def refusal(status: int, description: str, *codes: Code, headers: Iterable[Heade
 
 ANYWHERE = (
     refusal(401, "Who asks is not known.", errors.UNAUTHORIZED, headers=(head.WWW_AUTHENTICATE,)),
-    refusal(403, "Who asks may not do this.", errors.DENIED),
+    refusal(
+        403,
+        "Who asks may not do this; or a tag is immutable, and nobody may.",
+        errors.DENIED,
+        errors.TAG_IMMUTABLE,
+    ),
     refusal(
         429,
         "Too many failed attempts to sign in, or too many pulls for an upstream.",

@@ -11,6 +11,7 @@ from lading.config.models.log import Level, Log
 from lading.config.models.operations import Health, Notifications
 from lading.config.models.proxy import Proxy, Upstream
 from lading.config.models.redis import Redis
+from lading.config.models.retention import ImmutableTags, Retention
 from lading.config.models.rules import Catalog, Policy, Tags, Validation
 from lading.config.models.section import HIDDEN, Section, Then, option
 from lading.config.models.storage import Storage
@@ -63,6 +64,8 @@ class Configuration(Section):
     upstreams: list[Upstream] = option(factory=list)
     validation: Validation = option(factory=Validation)
     policy: Policy = option(factory=Policy)
+    retention: Retention = option(factory=Retention)
+    immutable: list[ImmutableTags] = option(factory=list)
 
     def settle(self) -> None:
         if self.loglevel is not None:

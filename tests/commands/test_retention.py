@@ -1,0 +1,76 @@
+"""Immutable tags and retention, in a registry that serves, by its command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from tests.servers import content
+from tests.servers.process import Registry, StartRegistry, lading
+
+NAME = "team/app"
+ONE, TWO = content.image("one"), content.image("two")
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def registry(start_lading: StartRegistry) -> Registry:
+    extra = {
+        "storage": {"delete": {"enabled": True}},
+        "immutable": [{"repositories": ["team/*"], "tags": ["v*"]}],
+        "retention": {"rules": [{"repositories": ["team/*"], "tags": ["pr-*"], "last": 1}]},
+    }
+    return start_lading(extra=extra)
+
+
+def run(registry: Registry, *options: str) -> str:
+    done = subprocess.run(
+        [lading().executable, "retention", *options, str(registry.config)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_old_tags_go(registry: Registry) -> None:
+    client = registry.client
+    for tag in ("pr-1", "pr-2", "v1"):
+        client.push(NAME, tag, ONE)
+    client.push("other/app", "pr-1", ONE)
+    client.push("other/app", "pr-2", ONE)
+    told = json.loads(run(registry, "--dry-run", "--json"))
+    assert {entry["tag"]: (entry["stays"], entry["reason"]) for entry in told["tags"]} == {
+        "pr-1": (False, "no rule keeps it any more"),
+        "pr-2": (True, "retention.rules[0]: it is one of the last 1"),
+        "v1": (True, "it is immutable"),
+    }
+    assert client.tags(NAME) == ["pr-1", "pr-2", "v1"]
+    assert run(registry).splitlines()[-1] == "1 tags of 1 repositories deleted, 2 kept"
+    assert client.tags(NAME) == ["pr-2", "v1"]
+    assert client.tags("other/app") == ["pr-1", "pr-2"]
+    assert run(registry, "--quiet") == ""
+
+
+def test_immutable_tags_on_the_wire(registry: Registry) -> None:
+    client = registry.client
+    client.push(NAME, "v1", ONE)
+    client.push(NAME, "v1", ONE)
+    client.push(NAME, "next", TWO)
+    answer = client.put_manifest(NAME, "v1", TWO.manifest).expect(403)
+    assert answer.json()["errors"] == [
+        {
+            "code": "DENIED",
+            "message": f"tag v1 is immutable: it stays at {ONE.manifest.digest}",
+            "detail": {"name": NAME, "tag": "v1", "digest": ONE.manifest.digest},
+        }
+    ]
+    client.put_manifest(NAME, "next?tag=v1", TWO.manifest).expect(403)
+    for reference in ("v1", ONE.manifest.digest):
+        client.request("DELETE", f"/v2/{NAME}/manifests/{reference}").expect(403)
+    client.request("DELETE", f"/v2/{NAME}/manifests/next").expect(202)
+    assert client.pull(NAME, "v1") == ONE.everything()
