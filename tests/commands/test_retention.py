@@ -6,8 +6,11 @@ import json
 import subprocess
 
 import pytest
+from tests.faults.node import eventually
 from tests.servers import content
 from tests.servers.process import Registry, StartRegistry, lading
+
+from lading.registry import layout
 
 NAME = "team/app"
 ONE, TWO = content.image("one"), content.image("two")
@@ -54,6 +57,30 @@ def test_old_tags_go(registry: Registry) -> None:
     assert client.tags(NAME) == ["pr-2", "v1"]
     assert client.tags("other/app") == ["pr-1", "pr-2"]
     assert run(registry, "--quiet") == ""
+
+
+def test_whoever_gets_a_manifest_or_has_it_still_pulls_it(start_lading: StartRegistry) -> None:
+    rule = {"repositories": [NAME], "pulledwithin": "720h"}
+    registry = start_lading(extra={"retention": {"rules": [rule]}})
+    client = registry.client
+    for name in (NAME, "other/app"):
+        client.push(name, "1", ONE)
+        client.push(name, "2", TWO)
+    one, two = (each.manifest.digest.partition(":")[2] for each in (ONE, TWO))
+    manifest = f"/v2/{NAME}/manifests/"
+    client.request("GET", f"/v2/other/app/manifests/{ONE.manifest.digest}").expect(200)
+    client.request("HEAD", f"{manifest}1").expect(200)
+    client.request("GET", f"{manifest}2", {"If-None-Match": f'"{TWO.manifest.digest}"'}).expect(304)
+    eventually(lambda: noted(registry, NAME) == {two}, "a note of what the client has")
+    client.request("GET", f"{manifest}1").expect(200)
+    eventually(lambda: noted(registry, NAME) == {one, two}, "a note of what the client gets")
+    assert noted(registry, "other/app") == set()
+
+
+def noted(registry: Registry, name: str) -> set[str]:
+    """The digits of manifests that were pulled."""
+    folder = registry.root / f"{layout.repository(name)}/{layout.PULLED}/sha256".removeprefix("/")
+    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
 
 
 def test_immutable_tags_on_the_wire(registry: Registry) -> None:

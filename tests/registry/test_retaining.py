@@ -207,6 +207,21 @@ async def test_what_is_pulled_stays(tmp_path: Path) -> None:
     assert await registry.tags.page(NAME) == [Tag("used")]
 
 
+async def test_what_is_pulled_all_the_time_stays_between_two_notes(tmp_path: Path) -> None:
+    storage = FilesystemStorage(str(tmp_path))
+    registry, now = Registry.over(storage), time.time()
+    used = await push(registry, "used", "used")
+    await storage.put(layout.pulled_since(NAME), b"")
+    await storage.put(layout.pulled(NAME, used), b"")
+    for key in (layout.pulled_since(NAME), layout.tag_link(NAME, Tag("used"))):
+        os.utime(f"{tmp_path}{key}", (now - 9000, now - 9000))
+    # It has been noted, and pulls since then have not.
+    ages = {MARK_SECONDS - 10: 0, MARK_SECONDS + 70: 1}
+    for age, deleted in ages.items():
+        os.utime(f"{tmp_path}{layout.pulled(NAME, used)}", (now - age, now - age))
+        assert (await Retainer(storage, retaining(pulled_within=60)).round()).deleted == deleted
+
+
 async def test_nothing_is_too_old_when_pulls_are_first_looked_at(storage: Storage) -> None:
     registry = Registry.over(storage)
     await push(registry, "one", "a")

@@ -20,6 +20,7 @@ from lading.registry.events import Event, Events, Occasion
 from lading.registry.garbage import each
 from lading.registry.immutability import Immutability
 from lading.registry.ports import PathNotFoundError, Storage, StorageError, found
+from lading.registry.pulls import MARK_SECONDS
 from lading.registry.repositories import Repositories
 from lading.registry.retention import Held, Plan, Rule, Verdict
 from lading.registry.tags import Tags
@@ -126,7 +127,7 @@ class Retainer:
                 tag,
                 digest,
                 stat.modified,
-                0.0 if mark is None else mark.modified,
+                0.0 if mark is None else mark.modified + MARK_SECONDS,
                 self.rules.immutability.has(name, tag),
                 filed.get(tag),
             )
