@@ -222,6 +222,20 @@ async def test_what_is_pulled_all_the_time_stays_between_two_notes(tmp_path: Pat
         assert (await Retainer(storage, retaining(pulled_within=60)).round()).deleted == deleted
 
 
+async def test_notes_of_pulls_go_with_their_manifests(storage: Storage) -> None:
+    registry, pulls = Registry.over(storage), Pulls(storage)
+    here, gone = [await push(registry, text, text) for text in ("here", "gone")]
+    for digest in (here, gone):
+        await pulls.mark(NAME, digest)
+    await registry.manifests.delete(NAME, gone)
+    retainer = Retainer(storage, retaining(pulled_within=3600))
+    assert [len(plan.verdicts) async for plan in retainer.plans()] == [1]
+    noted = layout.pulled(NAME, here).rpartition("/")[0]
+    assert set(await storage.list(noted)) == {here.encoded, gone.encoded}, "a plan removes nothing"
+    await retainer.round()
+    assert await storage.list(noted) == [here.encoded]
+
+
 async def test_nothing_is_too_old_when_pulls_are_first_looked_at(storage: Storage) -> None:
     registry = Registry.over(storage)
     await push(registry, "one", "a")
