@@ -6,6 +6,7 @@ import json
 import subprocess
 
 import pytest
+import yaml
 from tests.faults.node import eventually
 from tests.servers import content
 from tests.servers.process import Registry, StartRegistry, lading
@@ -57,6 +58,18 @@ def test_old_tags_go(registry: Registry) -> None:
     assert client.tags(NAME) == ["pr-2", "v1"]
     assert client.tags("other/app") == ["pr-1", "pr-2"]
     assert run(registry, "--quiet") == ""
+
+
+def test_a_dry_run_writes_nothing_while_the_registry_is_read_only(start_lading: StartRegistry) -> None:
+    rule = {"repositories": [NAME], "pulledwithin": "720h"}
+    registry = start_lading(extra={"retention": {"rules": [rule]}})
+    registry.client.push(NAME, "1", ONE)
+    settings = yaml.safe_load(registry.config.read_text())
+    settings["storage"]["maintenance"] = {"readonly": {"enabled": True}}
+    registry.config.write_text(yaml.safe_dump(settings))
+    pulled = registry.root / f"{layout.repository(NAME)}/{layout.PULLED}".removeprefix("/")
+    assert run(registry, "--dry-run").splitlines() == ["0 tags of 1 repositories would be deleted, 1 kept"]
+    assert not pulled.exists()
 
 
 def test_whoever_gets_a_manifest_or_has_it_still_pulls_it(start_lading: StartRegistry) -> None:

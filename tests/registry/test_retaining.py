@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from tests.wire.compositions import dump
 
 from lading.oci import media
 from lading.oci.digest import Digest
@@ -241,6 +242,14 @@ async def test_nothing_is_too_old_when_pulls_are_first_looked_at(storage: Storag
     await push(registry, "one", "a")
     retainer = Retainer(storage, retaining(pulled_within=3600), clock=lambda: time.time() + 7200)
     assert (await retainer.round()).deleted == 0
+
+
+async def test_where_nothing_may_be_written_nothing_is(storage: Storage) -> None:
+    await push(Registry.over(storage), "one", "a")
+    looking = Retainer(storage, retaining(pulled_within=3600), writes=False)
+    before = await dump(storage)
+    assert [len(plan.going) async for plan in looking.plans()] == [0]
+    assert await dump(storage) == before
 
 
 async def test_a_pull_is_noted_now_and_then_and_only_where_it_matters() -> None:

@@ -73,6 +73,8 @@ class Retainer:
     """Is told of each round that has ended well."""
     events: Events | None = None
     agent: str = "lading"
+    writes: bool = True
+    """Otherwise `plans` does not say that pulls are known from now on, where nobody has."""
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
@@ -176,7 +178,8 @@ class Retainer:
         key = layout.pulled_since(name)
         stat = await found(self.storage, key)
         if stat is None:
-            await self.storage.put(key, b"")
+            if self.writes:
+                await self.storage.put(key, b"")
             return now
         return stat.modified
 
