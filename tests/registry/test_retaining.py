@@ -21,7 +21,7 @@ from lading.oci.patterns import Selection
 from lading.registry import immutability, layout
 from lading.registry.events import Event, Occasion
 from lading.registry.immutability import Immutability
-from lading.registry.ports import PathNotFoundError, Storage
+from lading.registry.ports import PathNotFoundError, Storage, UnavailableError
 from lading.registry.pulls import MARK_SECONDS, Pulls
 from lading.registry.registry import Registry
 from lading.registry.retaining import Retainer, Retaining, Round
@@ -118,6 +118,18 @@ async def test_of_pushes_at_once_one_wins(kind: str, tmp_path: Path, monkeypatch
     assert (len(won), len(lost)) == (1, len(nodes) - 1)
     assert await nodes[0].tags.get(NAME, V1) == won[0]
     assert await store.list(layout.repository(NAME)) == [layout.MANIFESTS] or kind == "lockless"
+
+
+async def test_who_waits_too_long_for_another_node_may_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(immutability, "PATIENCE_SECONDS", 0.0)
+    store = Lockless()
+    registry = Registry.over(store, immutability=RELEASES)
+    other = await store.writer(layout.upload_data(NAME, immutability.CLAIM), append=False)
+    with pytest.raises(UnavailableError, match="immutable"):
+        await push(registry, "one", "v1")
+    await push(registry, "one", "latest")
+    await other.cancel()
+    await push(registry, "one", "v1")
 
 
 @dataclass
