@@ -165,10 +165,11 @@ def test_it_goes_on_where_it_stopped(
 
     async def units(self: Verification):  # type: ignore[no-untyped-def]
         made = 0
-        async for findings in whole(self):
-            read.append(self.position)
-            yield findings
-            made += 1
+        async for finding in whole(self):
+            yield finding
+            if finding is None:
+                read.append(self.position)
+                made += 1
             if made == 3:
                 raise StorageError("test", "the disk is away")
 
@@ -192,8 +193,8 @@ def stopped(root: Path, monkeypatch: pytest.MonkeyPatch, *flags: str) -> None:
     whole = Verification.units
 
     async def units(self: Verification):  # type: ignore[no-untyped-def]
-        async for findings in whole(self):
-            yield findings
+        async for finding in whole(self):
+            yield finding
             if self.position == layout.repository(APP):
                 raise StorageError("test", "the disk is away")
 
@@ -233,6 +234,28 @@ def test_a_repair_goes_on_where_another_one_stopped(
     status, said = run(root, capsys, "--repair")
     assert (status, said["quarantined"][0], said["put_away"]) == (1, blob, len(said["quarantined"]))
     assert at(root, blob).read_bytes() == ONE.blobs[0].data
+
+
+def test_what_is_put_right_while_its_repository_is_read_stays(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer is missing when its link is looked at, and pushed before all of the repository has been."""
+    layer = ONE.blobs[1]
+    data, link = layout.blob_data(Digest(layer.digest)), layout.layer_link(APP, Digest(layer.digest))
+    at(root, data).unlink()
+    whole = Verification._manifest
+
+    def pushed(self: Verification, name: RepositoryName, text: str):  # type: ignore[no-untyped-def]
+        for key, written in ((data, layer.data), (link, layer.digest.encode())):
+            if name == APP:
+                at(root, key).parent.mkdir(parents=True, exist_ok=True)
+                at(root, key).write_bytes(written)
+        return whole(self, name, text)
+
+    monkeypatch.setattr(Verification, "_manifest", pushed)
+    _, said = run(root, capsys, "--repair")
+    assert said["quarantined"] == [link]
+    assert at(root, link).exists()
 
 
 def test_of_very_many_findings_some_are_kept_and_all_are_counted(

@@ -112,15 +112,15 @@ async def _verify(held: Storage, options: argparse.Namespace) -> _State:
     work = Verification(held, pace, state.position)
     watched = not options.json and sys.stderr.isatty()
     if not options.json:
-        for finding in state.findings:
-            _tell(finding, watched=watched)
+        for known in state.findings:
+            _tell(known, watched=watched)
     can_note = True
-    async for findings in work.units():
-        for finding in findings:
+    async for finding in work.units():
+        if finding is not None:
             if not options.json:
                 _tell(finding, watched=watched)
             state.add(finding, put_away=options.repair and await repair.put_away(finding))
-        if time.monotonic() - noted > NOTED_SECONDS:
+        elif time.monotonic() - noted > NOTED_SECONDS:
             noted = time.monotonic()
             can_note = can_note and await _save(held, state, work.position)
             if watched:
