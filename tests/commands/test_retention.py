@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,7 +12,10 @@ from tests.faults.node import eventually
 from tests.servers import content
 from tests.servers.process import Registry, StartRegistry, lading
 
+from lading.compose import retention as rules
+from lading.config.load import load
 from lading.registry import layout
+from lading.storage.memory import MemoryStorage
 
 NAME = "team/app"
 ONE, TWO = content.image("one"), content.image("two")
@@ -58,6 +62,58 @@ def test_old_tags_go(registry: Registry) -> None:
     assert client.tags(NAME) == ["pr-2", "v1"]
     assert client.tags("other/app") == ["pr-1", "pr-2"]
     assert run(registry, "--quiet") == ""
+
+
+def test_by_itself_where_nothing_else_needs_housekeeping(start_lading: StartRegistry) -> None:
+    keeping = [{"repositories": ["team/*"], "last": 1}]
+    registry = start_lading(
+        extra={
+            "storage": {"maintenance": {"uploadpurging": {"enabled": False}}},
+            "retention": {"enabled": True, "interval": "1s", "rules": keeping},
+        }
+    )
+    for tag in ("a", "b", "c"):
+        registry.client.push(NAME, tag, ONE)
+    eventually(lambda: registry.client.tags(NAME) == ["c"], "the end of two tags")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("retention: {enabled: true}", "retention.rules: needs an entry"),
+        ("retention: {rules: [{last: 1}]}", "retention.rules[0].repositories: needs an entry"),
+        ("retention: {rules: [{repositories: ['A']}]}", "retention.rules[0].repositories: 'A' is no pattern"),
+        ("retention: {rules: [{repositories: [a], last: 0}]}", "retention.rules[0].last: must be 1 or more"),
+        ("retention: {rules: [{repositories: [a], pulledwithin: 0s}]}", "pulledwithin: must be longer than nothing"),
+        ("immutable: [{repositories: [a], tags: ['a b']}]", "immutable[0].tags: 'a b' is no pattern of tags"),
+        ("immutable: [{tags: ['v*']}]", "immutable[0].repositories: needs an entry"),
+        ("immutable: {repositories: [a]}", "immutable: "),
+        (
+            "retention: {enabled: true, rules: [{repositories: [a]}]}",
+            "retention.enabled: only one process sees what inmemory holds",
+        ),
+    ],
+)
+def test_what_cannot_be_honoured_stops_the_start(tmp_path: Path, text: str, said: str) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text(f"version: 0.1\nstorage: {{inmemory: {{}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n{text}\n")
+    done = subprocess.run(
+        [lading().executable, "serve", str(config)], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_goes_by_itself_while_the_registry_is_read_only(tmp_path: Path) -> None:
+    text = "version: 0.1\nhttp: {}\nretention: {enabled: true, rules: [{repositories: [a], pulledwithin: 1h}]}\n"
+    for readonly in (False, True):
+        path = tmp_path / f"{readonly}.yml"
+        maintenance = f"maintenance: {{readonly: {{enabled: {str(readonly).lower()}}}}}"
+        path.write_text(f"{text}storage: {{filesystem: {{}}, {maintenance}}}\n")
+        configuration = load(str(path)).configuration
+        assert (rules.scheduled(configuration) is None) == readonly
+        assert (rules.pulls(configuration, MemoryStorage()) is None) == readonly
 
 
 def test_a_dry_run_writes_nothing_while_the_registry_is_read_only(start_lading: StartRegistry) -> None:
