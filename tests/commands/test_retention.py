@@ -84,7 +84,7 @@ def test_by_itself_where_nothing_else_needs_housekeeping(start_lading: StartRegi
         ("retention: {rules: [{last: 1}]}", "retention.rules[0].repositories: needs an entry"),
         ("retention: {rules: [{repositories: ['A']}]}", "retention.rules[0].repositories: 'A' is no pattern"),
         ("retention: {rules: [{repositories: [a], last: 0}]}", "retention.rules[0].last: must be 1 or more"),
-        ("retention: {rules: [{repositories: [a], pulledwithin: 0s}]}", "pulledwithin: must be longer than nothing"),
+        ("retention: {rules: [{repositories: [a], pulledwithin: 0s}]}", "pulledwithin: must be longer"),
         ("immutable: [{repositories: [a], tags: ['a b']}]", "immutable[0].tags: 'a b' is no pattern of tags"),
         ("immutable: [{tags: ['v*']}]", "immutable[0].repositories: needs an entry"),
         ("immutable: {repositories: [a]}", "immutable: "),

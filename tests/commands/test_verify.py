@@ -290,6 +290,18 @@ def test_where_it_is_cannot_be_noted(
     assert said.err.count("cannot note") == 1
 
 
+def test_an_interrupted_one_ends_with_a_line(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def units(_: Verification):  # type: ignore[no-untyped-def]
+        yield None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Verification, "units", units)
+    assert main(["verify", str(root.with_name("config.yml"))]) == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
+
+
 def test_slowly(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
 
