@@ -208,7 +208,9 @@ def test_names_and_labels_are_those_of_distribution(start, watched):
     storage = "registry_storage_action_seconds"
     assert {key for key in theirs - ours if not key.startswith(storage)} == set()
     more = {key for key in ours - theirs if not key.startswith(storage)}
-    assert more == {'registry_http_in_flight_requests{"handler": "referrers"}'}
+    assert more == {
+        f'registry_http_in_flight_requests{{"handler": "{name}"}}' for name in ("referrers", "repository")
+    }
     keys = {
         tuple(sorted(json.loads(key.removeprefix(f"{storage}_sum")))) for key in ours if f"{storage}_sum" in key
     }
