@@ -17,6 +17,7 @@ from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from lading.registry.ports import PathNotFoundError, StorageError, StorageFullError, UnavailableError
+from lading.storage.s3 import answers
 
 T = TypeVar("T")
 
@@ -209,7 +210,9 @@ class Bucket:
             aws_session_token=(options.sessiontoken or None) if static else None,
             config=config,
         )
-        return await self._clients.enter_async_context(made)
+        client = await self._clients.enter_async_context(made)
+        answers.read_lists(client)
+        return client
 
 
 @functools.cache
