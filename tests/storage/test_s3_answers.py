@@ -1,13 +1,18 @@
-"""Lists of the s3 driver: read as the SDK reads them, and no larger than a page needs."""
+"""What spares time in the s3 driver: how lists are asked for and read, and that the client is made early."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from lading.compose import storage as compose
+from lading.config.load import load
 from lading.registry.ports import StorageError
 from lading.storage.s3 import Options, S3Storage, answers
 from lading.storage.s3.bucket import Bucket
@@ -123,3 +128,26 @@ async def test_a_page_of_tags_asks_for_no_more_than_it_needs(store: Store) -> No
         await storage.close()
     assert names == [f"t{i:03}" for i in range(100)]
     assert store.asked == [208]
+
+
+async def test_a_server_makes_the_client_before_the_first_request_of_a_store_that_is_away(tmp_path: Path) -> None:
+    parameters = {
+        "bucket": "bucket",
+        "region": "us-east-1",
+        "accesskey": "key",
+        "secretkey": "secret",
+        "regionendpoint": "http://127.0.0.1:1",
+    }
+    file = tmp_path / "config.yml"
+    file.write_text(f"version: 0.1\nstorage: {{s3: {json.dumps(parameters)}}}\nhttp: {{addr: 127.0.0.1:0}}\n")
+    begun: list[Coroutine[Any, Any, None]] = []
+    made = compose.storage(load(str(file), {}).configuration, beside=begun.append)
+    assert isinstance(made, S3Storage)
+    try:
+        async with asyncio.timeout(30):
+            for chore in begun:
+                await chore
+        assert len(begun) == 1
+        assert made._bucket._client is not None
+    finally:
+        await made.close()

@@ -94,7 +94,7 @@ class Options:
 
 
 class Bucket:
-    """The connection is made at the first request, in the event loop that is running then."""
+    """The client is made by `connect`, or at the first request, in the event loop that is running then."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -158,6 +158,11 @@ class Bucket:
                 operation, Params=arguments, ExpiresIn=PRESIGNED_SECONDS
             )
             return url
+
+    async def connect(self) -> None:
+        """What the first request would else wait for. No request is made, unless for credentials."""
+        with errors("/"):
+            await self._open()
 
     async def close(self) -> None:
         self._client = self._signer = None
