@@ -17,7 +17,7 @@ from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from lading.registry.ports import PathNotFoundError, StorageError, StorageFullError, UnavailableError
-from lading.storage.s3 import answers
+from lading.storage.s3.answers import read_lists
 
 T = TypeVar("T")
 
@@ -216,7 +216,7 @@ class Bucket:
             config=config,
         )
         client = await self._clients.enter_async_context(made)
-        answers.read_lists(client)
+        read_lists(client)
         return client
 
 
