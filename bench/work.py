@@ -89,6 +89,8 @@ def page(what: str, count: int, last: str) -> Work:
     query = f"?n={seed.PAGE}" + (f"&last={last}" if last else "")
 
     def load(scene: Scene) -> Load:
+        _warm_up(scene, "GET", path + query, each=1)
+
         def operation(wire: Wire, _: int) -> None:
             wire.ask("GET", path + query)
 
@@ -105,6 +107,8 @@ def download(name: str, connections: int, part: int = 0) -> Work:
         start = GIB // 2
         headers = f"Range: bytes={start}-{start + part - 1}\r\n" if part else ""
         status = 206 if part else 200
+        # A byte is enough to open what the answers come from.
+        _warm_up(scene, "GET", path, headers or "Range: bytes=0-0\r\n", expect=206)
 
         def operation(wire: Wire, _: int) -> None:
             wire.ask("GET", path, headers, expect=status)
@@ -119,6 +123,7 @@ def follow(name: str, connections: int) -> Work:
 
     def load(scene: Scene) -> Load:
         path = blob_target(scene.seed, name)
+        _warm_up(scene, "GET", path, expect=307)
         elsewhere: list[Wire] = []  # of each process its own: they are forked
 
         def operation(wire: Wire, _: int) -> None:
@@ -265,10 +270,13 @@ def _put_manifest(wire: Wire, reference: str, data: bytes) -> None:
     wire.ask("PUT", f"/v2/{TARGET}/manifests/{reference}", kind, [data], len(data), expect=201)
 
 
-def _warm_up(scene: Scene, method: str, target: str) -> None:
-    """And see that it is answered as it should be."""
+def _warm_up(
+    scene: Scene, method: str, target: str, headers: str = "", *, expect: int = 200, each: int = WARM_UP // 4
+) -> None:
+    """And see that it is answered as it should be, so often on each connection."""
+    lines = "".join(f"{line}\r\n" for line in (ACCEPT, *scene.headers))
     for _ in range(4):  # connections, so that every worker has one
         wire = Wire(scene.running.port)
-        for _ in range(WARM_UP // 4):
-            wire.ask(method, target, "".join(f"{line}\r\n" for line in (ACCEPT, *scene.headers)))
+        for _ in range(each):
+            wire.ask(method, target, lines + headers, expect=expect)
         wire.close()

@@ -197,7 +197,7 @@ def application(
     if tracing is not None:
         at_end.append(tracing.close)
     watch = functools.partial(oversight.watched, counting=figures, tracing=tracing)
-    made_storage = storage(configuration, watch, serving=True)
+    made_storage = storage(configuration, watch, serving=True, beside=_run_here)
     known = shared_descriptors(configuration, made_storage, figures)
     serving = service(configuration, made_storage, secret, figures, known)
     if pulling(configuration) and not made_storage.traits.shared:

@@ -31,13 +31,20 @@ from lading.storage.wrappers.rescuing import RescuingStorage
 
 
 def storage(
-    configuration: Configuration, watch: Callable[[Storage], Storage] | None = None, *, serving: bool = False
+    configuration: Configuration,
+    watch: Callable[[Storage], Storage] | None = None,
+    *,
+    serving: bool = False,
+    beside: Callable[[Coroutine[Any, Any, None]], None] | None = None,
 ) -> Storage:
     """What the registry works on: the driver, with its watcher if any, and the middleware around it.
 
-    For who is `serving`, what was collected as garbage comes back when it is asked for. Raises `BuildError`.
+    For who is `serving`, what was collected as garbage comes back when it is asked for. `beside` runs
+    what makes the first requests faster, and is not waited for. Raises `BuildError`.
     """
     made = driver(configuration)
+    if beside is not None and isinstance(made, Connecting):
+        beside(made.connect())
     name_of = made.object_name if isinstance(made, Named) else None
     if watch is not None:
         made = watch(made)
@@ -91,6 +98,13 @@ class Closable(Protocol):
     """A driver, or middleware, that holds connections or files."""
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Connecting(Protocol):
+    """A driver whose first request would be slow: this comes before it, and never fails."""
+
+    async def connect(self) -> None: ...
 
 
 @runtime_checkable

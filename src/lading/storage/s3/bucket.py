@@ -17,6 +17,7 @@ from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from lading.registry.ports import PathNotFoundError, StorageError, StorageFullError, UnavailableError
+from lading.storage.s3.answers import read_lists
 
 T = TypeVar("T")
 
@@ -93,7 +94,7 @@ class Options:
 
 
 class Bucket:
-    """The connection is made at the first request, in the event loop that is running then."""
+    """The client is made by `connect`, or at the first request, in the event loop that is running then."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -158,6 +159,11 @@ class Bucket:
             )
             return url
 
+    async def connect(self) -> None:
+        """What the first request would else wait for. No request is made, unless for credentials."""
+        with errors("/"):
+            await self._open()
+
     async def close(self) -> None:
         self._client = self._signer = None
         await self._clients.aclose()
@@ -209,7 +215,9 @@ class Bucket:
             aws_session_token=(options.sessiontoken or None) if static else None,
             config=config,
         )
-        return await self._clients.enter_async_context(made)
+        client = await self._clients.enter_async_context(made)
+        read_lists(client)
+        return client
 
 
 @functools.cache

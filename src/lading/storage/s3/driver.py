@@ -48,6 +48,11 @@ class S3Storage:
         """Those open in this process; None while one is being opened."""
         self._held: dict[str, _Hold] = {}
 
+    async def connect(self) -> None:
+        """Make the client that requests will use: it takes long. What is wrong the first of them will say."""
+        with contextlib.suppress(StorageError):
+            await self._bucket.connect()
+
     async def close(self) -> None:
         await self._bucket.close()
 

@@ -9,6 +9,8 @@ from lading.registry.ports import PathNotFoundError
 from lading.storage.s3.bucket import DRIVER, Bucket, together
 
 _COMPONENT = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
+_PAGE = 1000
+"""No store lists more at a time."""
 _LAST = "~"
 """Sorts behind all that may be in a key."""
 
@@ -16,8 +18,11 @@ _LAST = "~"
 async def names(bucket: Bucket, key: str, after: str, limit: int | None, holding: str) -> list[str]:
     """As `Storage.list`; none where there is no such directory."""
     walk = _Walk(bucket, key, after, holding)
+    # Where names are to hold something, most have two objects: a tag its current link and one of its history.
+    keys = _PAGE if limit is None else (limit * 2 if holding else limit) + 8
     while not walk.ended and (limit is None or len(walk.found) < limit):
-        await walk.step(1000 if limit is None else min(1000, limit + 8))
+        await walk.step(min(_PAGE, keys))
+        keys *= 2
     if limit is None:
         return sorted(walk.found)
     return await walk.first(limit)
@@ -52,7 +57,7 @@ class _Walk:
             "list_objects_v2",
             self._key,
             Prefix=self._prefix,
-            MaxKeys=1000 if self._holding else limit,
+            MaxKeys=limit,
             **arguments,
         )
         objects = [found["Key"] for found in page.get("Contents", [])]
