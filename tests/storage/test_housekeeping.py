@@ -20,6 +20,7 @@ from tests.wire.compositions import dump
 from lading.api.app import Application
 from lading.api.service import Service
 from lading.api.state import StateTokens
+from lading.compose import maintenance
 from lading.config.load import read
 from lading.oci.errors import RegistryError
 from lading.oci.names import RepositoryName, Tag
