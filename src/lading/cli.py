@@ -39,6 +39,8 @@ FILE = "configuration file; else the one REGISTRY_CONFIGURATION_PATH names; else
 SERVED_ALONE = ("log", "http", "access", "tokenservice")
 """The sections that count for a token service without a registry."""
 SHELLS = ("bash", "fish", "powershell", "tcsh", "zsh")
+INTERRUPTED = 130
+"""The status of a command that Ctrl-C ended, as of what SIGINT kills."""
 STRICT = "refuse whatever would be warned about, such as unknown keys and variables"
 
 
@@ -48,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except (ConfigurationError, ActivationError, BuildError, ServerError) as error:
         print(f"configuration error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
     return 1

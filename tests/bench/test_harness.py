@@ -159,7 +159,8 @@ def test_a_tiny_run(tmp_path: Path) -> None:
     wanted = "start|range|10 MiB, c=1$|tags of 100, |push 1 KiB|PUT manifest|mix"
     kept = tmp_path / "run.json"
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nafter\n")
+    marks = "<!-- {0}: begin -->\nold\n<!-- {0}: end -->\n"
+    page.write_text(f"before\n{marks.format('bench')}after\n{marks.format('bench s3')}")
     data = ["--dir", tmp_path / "data", "--systems", "lading", "--rounds", "1", "--seconds", "0.1"]
     bench("--rows", wanted, *data, "--json", kept)
     results = Results.load(kept)

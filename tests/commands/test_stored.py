@@ -19,6 +19,7 @@ from lading.cli import main
 from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName, Tag
 from lading.registry import layout
+from lading.registry.ports import StorageError
 from lading.storage.filesystem import FilesystemStorage
 
 APP, BELOW, OTHER = map(RepositoryName, ("team/app", "team/app/below", "other"))
@@ -213,8 +214,14 @@ def test_a_tag_that_leads_nowhere_is_listed_and_can_be_deleted(run: Run, storage
 
 @pytest.mark.parametrize(
     "command",
-    [("tag delete", f"{APP}:1.0"), ("manifest delete", f"{APP}@{ONE.manifest.digest}"), ("repo delete", APP)],
-    ids=lambda command: command[0],
+    [
+        ("tag delete", f"{APP}:1.0"),
+        ("tag delete", f"{APP}:*"),
+        ("manifest delete", f"{APP}@{ONE.manifest.digest}"),
+        ("repo delete", APP),
+        ("repo delete", "*"),
+    ],
+    ids=" ".join,
 )
 def test_what_is_immutable_goes_by_force_alone(
     run: Run, storage: FilesystemStorage, tmp_path: Path, command: tuple[str, str]
@@ -222,9 +229,28 @@ def test_what_is_immutable_goes_by_force_alone(
     with (tmp_path / "config.yml").open("a") as config:
         config.write(f"immutable: [{{repositories: [{APP}], tags: ['1.*']}}]\n")
     before = keys(storage)
-    status, _, err = run(command[0], "--yes", command[1])
-    assert (status, len(err.splitlines())) == (1, 1)
-    assert "immutable" in err
-    assert keys(storage) == before
+    for flag in ("--yes", "--dry-run"):
+        status, out, err = run(command[0], flag, command[1])
+        assert (status, out, len(err.splitlines())) == (1, "", 1)
+        assert "immutable" in err
+        assert keys(storage) == before
     assert run(command[0], "--yes", "--force", command[1])[0] == 0
     assert keys(storage) < before
+
+
+@pytest.mark.parametrize("flags", [("--yes",), ("--yes", "--json")])
+def test_what_went_before_one_that_fails_is_told(
+    run: Run, storage: FilesystemStorage, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
+    delete = FilesystemStorage.delete
+
+    async def fails(self: FilesystemStorage, key: str, *, if_empty: bool = False) -> None:
+        if key == layout.tag_link(APP, Tag("1.1")):
+            raise StorageError("filesystem", "the disk is gone")
+        await delete(self, key, if_empty=if_empty)
+
+    monkeypatch.setattr(FilesystemStorage, "delete", fails)
+    status, out, err = run("tag delete", *flags, f"{APP}:*")
+    assert (status, err.splitlines()[-1]) == (1, "filesystem: the disk is gone")
+    told = json.loads(out)["deleted"] if "--json" in flags else out.splitlines()
+    assert told == ([f"{APP}:1.0"] if "--json" in flags else [f"deleted {APP}:1.0"])

@@ -8,6 +8,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.registry.test_collect import store
@@ -24,6 +25,7 @@ from lading.registry.verify import Verification
 from lading.storage.filesystem import FilesystemStorage
 
 APP, OTHER = RepositoryName("team/app"), RepositoryName("team")
+NOTHING = {"faults": 0, "notes": 0, "put_away": 0, "findings": [], "quarantined": []}
 ONE, TWO, MANY = content.image("one"), content.image("two"), content.multi_arch("many")
 
 
@@ -54,7 +56,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def run(root: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, dict[str, list]]:
+def run(root: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, dict[str, Any]]:
     status = main(["verify", "--json", *flags, str(root.with_name("config.yml"))])
     return status, json.loads(capsys.readouterr().out)
 
@@ -64,7 +66,7 @@ def at(root: Path, key: str) -> Path:
 
 
 def test_all_is_well(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(root, capsys) == (0, {"findings": [], "quarantined": []})
+    assert run(root, capsys) == (0, NOTHING)
     assert main(["verify", str(root.with_name("config.yml"))]) == 0
     assert capsys.readouterr().out == "0 faults, 0 things put into quarantine\n"
 
@@ -124,7 +126,7 @@ def test_what_is_wrong_is_told_and_repaired(root: Path, capsys: pytest.CaptureFi
     assert sorted(after.values()) == sorted([*before.values(), b""]), "nothing is gone, and a batch was announced"
     # A push brings everything in order again.
     asyncio.run(fill(storage))
-    assert run(root, capsys) == (0, {"findings": [], "quarantined": []})
+    assert run(root, capsys) == (0, NOTHING)
 
 
 def test_a_tag_goes_with_its_manifest_in_one_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,7 +139,7 @@ def test_a_tag_goes_with_its_manifest_in_one_run(root: Path, capsys: pytest.Capt
         layout.manifest_link(OTHER, digest),
         layout.tag_link(OTHER, Tag("2.0")),
     ]
-    assert run(root, capsys) == (0, {"findings": [], "quarantined": []})
+    assert run(root, capsys) == (0, NOTHING)
 
 
 def test_links_that_only_help_to_find_are_looked_at(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,7 +152,7 @@ def test_links_that_only_help_to_find_are_looked_at(root: Path, capsys: pytest.C
     status, said = run(root, capsys, "--repair")
     assert (status, said["quarantined"]) == (0, [history, referrer])
     assert [finding["harmful"] for finding in said["findings"]] == [False, False]
-    assert run(root, capsys) == (0, {"findings": [], "quarantined": []})
+    assert run(root, capsys) == (0, NOTHING)
 
 
 def test_it_goes_on_where_it_stopped(
@@ -163,10 +165,11 @@ def test_it_goes_on_where_it_stopped(
 
     async def units(self: Verification):  # type: ignore[no-untyped-def]
         made = 0
-        async for findings in whole(self):
-            read.append(self.position)
-            yield findings
-            made += 1
+        async for finding in whole(self):
+            yield finding
+            if finding is None:
+                read.append(self.position)
+                made += 1
             if made == 3:
                 raise StorageError("test", "the disk is away")
 
@@ -185,15 +188,118 @@ def test_it_goes_on_where_it_stopped(
     assert not at(root, verify.STATE).exists()
 
 
-def test_what_another_one_found_is_repaired(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tag = layout.tag_link(OTHER, Tag("2.0"))
-    state = {"position": f"{layout.REPOSITORIES}/~", "quarantined": []}
-    state["findings"] = [{"key": tag, "what": "holds no digest", "harmful": True, "removable": True}]
-    at(root, verify.STATE).parent.mkdir(parents=True)
-    at(root, verify.STATE).write_text(json.dumps(state))
+def stopped(root: Path, monkeypatch: pytest.MonkeyPatch, *flags: str) -> None:
+    """One that has come to the last repository, and noted it."""
+    whole = Verification.units
+
+    async def units(self: Verification):  # type: ignore[no-untyped-def]
+        async for finding in whole(self):
+            yield finding
+            if self.position == layout.repository(APP):
+                raise StorageError("test", "the disk is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Verification, "units", units)
+        patch.setattr(verify, "NOTED_SECONDS", 0.0)
+        assert main(["verify", *flags, str(root.with_name("config.yml"))]) == 1
+
+
+def test_a_repair_looks_again_at_what_another_one_only_found(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may have put it right since."""
+    blob = at(root, layout.blob_data(Digest(ONE.blobs[0].digest)))
+    tag = at(root, layout.tag_link(APP, Tag("many")))
+    good, shown = blob.read_bytes(), tag.read_text()
+    for broken in (blob, tag):
+        broken.write_text("damaged")
+    stopped(root, monkeypatch)
+    tag.write_text(shown)
+    blob.write_bytes(good[::-1])
+    capsys.readouterr()
     status, said = run(root, capsys, "--repair")
-    assert (status, said["quarantined"]) == (1, [tag])
-    assert not at(root, tag).exists()
+    assert (status, said["quarantined"][:1]) == (1, [layout.blob_data(Digest(ONE.blobs[0].digest))])
+    assert tag.read_text() == shown
+
+
+def test_a_repair_goes_on_where_another_one_stopped(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = layout.blob_data(Digest(ONE.blobs[0].digest))
+    at(root, blob).write_text("damaged")
+    stopped(root, monkeypatch, "--repair")
+    at(root, blob).parent.mkdir(exist_ok=True)
+    at(root, blob).write_bytes(ONE.blobs[0].data)
+    capsys.readouterr()
+    status, said = run(root, capsys, "--repair")
+    assert (status, said["quarantined"][0], said["put_away"]) == (1, blob, len(said["quarantined"]))
+    assert at(root, blob).read_bytes() == ONE.blobs[0].data
+
+
+def test_what_is_put_right_while_its_repository_is_read_stays(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer is missing when its link is looked at, and pushed before all of the repository has been."""
+    layer = ONE.blobs[1]
+    data, link = layout.blob_data(Digest(layer.digest)), layout.layer_link(APP, Digest(layer.digest))
+    at(root, data).unlink()
+    whole = Verification._manifest
+
+    def pushed(self: Verification, name: RepositoryName, text: str):  # type: ignore[no-untyped-def]
+        for key, written in ((data, layer.data), (link, layer.digest.encode())):
+            if name == APP:
+                at(root, key).parent.mkdir(parents=True, exist_ok=True)
+                at(root, key).write_bytes(written)
+        return whole(self, name, text)
+
+    monkeypatch.setattr(Verification, "_manifest", pushed)
+    _, said = run(root, capsys, "--repair")
+    assert said["quarantined"] == [link]
+    assert at(root, link).exists()
+
+
+def test_of_very_many_findings_some_are_kept_and_all_are_counted(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = damage(root)
+    monkeypatch.setattr(verify, "DETAILS", 3)
+    status, said = run(root, capsys)
+    assert (status, said["notes"], len(said["findings"])) == (1, 1, 3)
+    assert main(["verify", str(root.with_name("config.yml"))]) == 1
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert {line.removeprefix("note: ").partition(":")[0] for line in lines} == set(expected), "people see all"
+    assert said["faults"] == len(lines) - 1 > 3
+    assert last == f"{said['faults']} faults, 0 things put into quarantine"
+    status, said = run(root, capsys, "--repair")
+    assert said["put_away"] > len(said["quarantined"]) == 3
+
+
+def test_where_it_is_cannot_be_noted(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A storage that nobody may write to can be verified."""
+
+    async def put(self: FilesystemStorage, key: str, data: bytes, *, durable: bool = True) -> None:
+        raise StorageError("filesystem", f"read-only: {key}")
+
+    monkeypatch.setattr(FilesystemStorage, "put", put)
+    monkeypatch.setattr(verify, "NOTED_SECONDS", 0.0)
+    status = main(["verify", str(root.with_name("config.yml"))])
+    said = capsys.readouterr()
+    assert (status, said.out) == (0, "0 faults, 0 things put into quarantine\n")
+    assert said.err.count("cannot note") == 1
+
+
+def test_an_interrupted_one_ends_with_a_line(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def units(_: Verification):  # type: ignore[no-untyped-def]
+        yield None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Verification, "units", units)
+    assert main(["verify", str(root.with_name("config.yml"))]) == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
 
 
 def test_slowly(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from lading.compose import maintenance, retention
 from lading.compose.check import Verdict, check
 from lading.config.load import load
 from lading.config.models.configuration import Configuration
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NAMES = ["cache", "dev", "example", "frostfs", "htpasswd"]
+NAMES = ["cache", "dev", "example", "frostfs", "htpasswd", "retention"]
 
 REFUSED = {
     "cache": [],
@@ -19,6 +20,7 @@ REFUSED = {
     "example": [],
     "frostfs": ["storage.frostfs.wallet.path"],
     "htpasswd": [],
+    "retention": [],
 }
 """The keys for which this version does not start. One goes when its feature comes."""
 
@@ -64,6 +66,27 @@ def test_example():
 def test_htpasswd():
     auth = example("htpasswd").auth
     assert (auth.type, auth.parameters) == ("htpasswd", {"realm": "basic-realm", "path": "/etc/registry"})
+
+
+def test_retention():
+    made = retention.scheduled(example("retention"))
+    assert made is not None
+    name = "team/group/app"
+    assert made.interval == 86400
+    assert [(made.covers(each), made.asks_for_pulls(each)) for each in (name, "tools/a", "other")] == [
+        (True, False),
+        (True, True),
+        (False, False),
+    ]
+    assert [made.immutability.has(name, tag) for tag in ("v1", "latest")] == [True, False]
+    assert [(rule.last, rule.pushed_within, rule.pulled_within, rule.keeps_all) for rule in made.rules] == [
+        (0, 0, 0, True),
+        (10, 168 * 3600, 0, False),
+        (0, 0, 720 * 3600, False),
+    ]
+    collects = maintenance.collecting(example("retention"))
+    assert collects is not None
+    assert collects.delete_untagged
 
 
 def test_cache():

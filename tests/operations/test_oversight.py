@@ -7,10 +7,12 @@ import os
 import re
 import signal
 import socket
+import time
 from typing import Any
 
 import pytest
 from tests.operations.watched import STOCK
+from tests.servers import content
 from tests.servers.client import Client
 from tests.servers.peers import executable
 
@@ -41,6 +43,32 @@ def test_figures_are_of_all_workers_and_outlive_them(watched):
     assert watched.requests() == before + 40
     watched.client.request("GET", "/v2/").expect(200)
     watched.until(watched.requests, before + 41)
+
+
+RETENTION = """\
+immutable:
+  - {repositories: [team/*], tags: [v*]}
+retention:
+  enabled: true
+  interval: 1s
+  rules:
+    - {repositories: [team/*], tags: [pr-*], last: 1}
+"""
+
+
+def test_retention_runs_in_the_housekeeping_process_and_is_counted(start):
+    watched = start(STOCK + RETENTION)
+    image = content.image("one")
+    for tag in ("v1", "pr-1", "pr-2", "pr-3"):
+        watched.client.push("team/app", tag, image)
+    watched.client.push("other/app", "pr-1", image)
+    watched.until(lambda: watched.client.tags("team/app"), ["pr-3", "v1"])
+    watched.until(lambda: watched.metrics()["lading_retention_deleted_tags_total{}"], 2)
+    watched.until(lambda: watched.metrics()["lading_retention_kept_tags{}"], 2)
+    assert watched.metrics()["lading_retention_timestamp_seconds{}"] == pytest.approx(time.time(), abs=60)
+    assert watched.client.tags("other/app") == ["pr-1"]
+    told = watched.log.read_text()
+    assert told.count("retention: deleting tag pr-") == told.count("audit: retention") == 2
 
 
 def test_a_worker_that_is_stopped_does_not_stop_the_scrape(watched):
@@ -180,7 +208,9 @@ def test_names_and_labels_are_those_of_distribution(start, watched):
     storage = "registry_storage_action_seconds"
     assert {key for key in theirs - ours if not key.startswith(storage)} == set()
     more = {key for key in ours - theirs if not key.startswith(storage)}
-    assert more == {'registry_http_in_flight_requests{"handler": "referrers"}'}
+    assert more == {
+        f'registry_http_in_flight_requests{{"handler": "{name}"}}' for name in ("referrers", "repository")
+    }
     keys = {
         tuple(sorted(json.loads(key.removeprefix(f"{storage}_sum")))) for key in ours if f"{storage}_sum" in key
     }

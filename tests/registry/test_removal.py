@@ -18,9 +18,11 @@ from tests.wire.storages import Watched
 from lading.oci.digest import Digest
 from lading.oci.errors import RegistryError
 from lading.oci.names import RepositoryName, Tag
+from lading.oci.patterns import Selection
 from lading.registry import layout
 from lading.registry.collect import apply, plan
 from lading.registry.garbage import Wish
+from lading.registry.immutability import Immutability
 from lading.registry.ports import Storage, StorageError
 from lading.registry.quarantine import COLLECTED, Quarantine
 from lading.registry.registry import Registry
@@ -84,6 +86,19 @@ async def test_what_is_no_more_than_a_part_can_be_deleted(storage: Storage, part
     await storage.put(f"{layout.repository(APP)}/{part}/left/over", b"")
     await Registry.over(storage).removal.remove(APP)
     assert await dump(storage) == {}
+
+
+async def test_half_of_an_immutable_tag_keeps_nothing(storage: Storage) -> None:
+    """What is left where its deletion, or its first push, was cut short."""
+    kept = Immutability((Selection((APP,), ("2.*",)),))
+    registry = Registry.over(storage, immutability=kept)
+    await fill(storage)
+    with pytest.raises(RegistryError, match="immutable"):
+        await registry.removal.remove(APP)
+    await storage.delete(layout.tag_link(APP, Tag("2.0")))
+    assert "2.0" in await storage.list(layout.tags(APP))
+    assert (await registry.removal.remove(APP)).tags == 2
+    assert await catalog(registry) == [BELOW, OTHER]
 
 
 async def test_no_directory_is_left(storage: Storage) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from tests.wire.compositions import dump
 
 from lading.oci import media
 from lading.oci.digest import Digest
@@ -20,7 +21,7 @@ from lading.oci.patterns import Selection
 from lading.registry import immutability, layout
 from lading.registry.events import Event, Occasion
 from lading.registry.immutability import Immutability
-from lading.registry.ports import PathNotFoundError, Storage
+from lading.registry.ports import PathNotFoundError, Storage, UnavailableError
 from lading.registry.pulls import MARK_SECONDS, Pulls
 from lading.registry.registry import Registry
 from lading.registry.retaining import Retainer, Retaining, Round
@@ -119,6 +120,18 @@ async def test_of_pushes_at_once_one_wins(kind: str, tmp_path: Path, monkeypatch
     assert await store.list(layout.repository(NAME)) == [layout.MANIFESTS] or kind == "lockless"
 
 
+async def test_who_waits_too_long_for_another_node_may_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(immutability, "PATIENCE_SECONDS", 0.0)
+    store = Lockless()
+    registry = Registry.over(store, immutability=RELEASES)
+    other = await store.writer(layout.upload_data(NAME, immutability.CLAIM), append=False)
+    with pytest.raises(UnavailableError, match="immutable"):
+        await push(registry, "one", "v1")
+    await push(registry, "one", "latest")
+    await other.cancel()
+    await push(registry, "one", "v1")
+
+
 @dataclass
 class Listening:
     references: bool = False
@@ -207,11 +220,48 @@ async def test_what_is_pulled_stays(tmp_path: Path) -> None:
     assert await registry.tags.page(NAME) == [Tag("used")]
 
 
+async def test_what_is_pulled_all_the_time_stays_between_two_notes(tmp_path: Path) -> None:
+    storage = FilesystemStorage(str(tmp_path))
+    registry, now = Registry.over(storage), time.time()
+    used = await push(registry, "used", "used")
+    await storage.put(layout.pulled_since(NAME), b"")
+    await storage.put(layout.pulled(NAME, used), b"")
+    for key in (layout.pulled_since(NAME), layout.tag_link(NAME, Tag("used"))):
+        os.utime(f"{tmp_path}{key}", (now - 9000, now - 9000))
+    # It has been noted, and pulls since then have not.
+    ages = {MARK_SECONDS - 10: 0, MARK_SECONDS + 70: 1}
+    for age, deleted in ages.items():
+        os.utime(f"{tmp_path}{layout.pulled(NAME, used)}", (now - age, now - age))
+        assert (await Retainer(storage, retaining(pulled_within=60)).round()).deleted == deleted
+
+
+async def test_notes_of_pulls_go_with_their_manifests(storage: Storage) -> None:
+    registry, pulls = Registry.over(storage), Pulls(storage)
+    here, gone = [await push(registry, text, text) for text in ("here", "gone")]
+    for digest in (here, gone):
+        await pulls.mark(NAME, digest)
+    await registry.manifests.delete(NAME, gone)
+    retainer = Retainer(storage, retaining(pulled_within=3600))
+    assert [len(plan.verdicts) async for plan in retainer.plans()] == [1]
+    noted = layout.pulled(NAME, here).rpartition("/")[0]
+    assert set(await storage.list(noted)) == {here.encoded, gone.encoded}, "a plan removes nothing"
+    await retainer.round()
+    assert await storage.list(noted) == [here.encoded]
+
+
 async def test_nothing_is_too_old_when_pulls_are_first_looked_at(storage: Storage) -> None:
     registry = Registry.over(storage)
     await push(registry, "one", "a")
     retainer = Retainer(storage, retaining(pulled_within=3600), clock=lambda: time.time() + 7200)
     assert (await retainer.round()).deleted == 0
+
+
+async def test_where_nothing_may_be_written_nothing_is(storage: Storage) -> None:
+    await push(Registry.over(storage), "one", "a")
+    looking = Retainer(storage, retaining(pulled_within=3600), writes=False)
+    before = await dump(storage)
+    assert [len(plan.going) async for plan in looking.plans()] == [0]
+    assert await dump(storage) == before
 
 
 async def test_a_pull_is_noted_now_and_then_and_only_where_it_matters() -> None:

@@ -183,8 +183,8 @@ async def test_read_only_nothing_is_written(storage: Storage) -> None:
 
 
 def test_read_only_housekeeping_has_nothing_to_do(tmp_path: Path) -> None:
-    maintenance = "{garbagecollection: {enabled: true}, %s}"
-    text = f"version: 0.1\nstorage: {{filesystem: {{}}, maintenance: {maintenance}}}\nhttp: {{}}\n"
+    section = "{garbagecollection: {enabled: true}, %s}"
+    text = f"version: 0.1\nstorage: {{filesystem: {{}}, maintenance: {section}}}\nhttp: {{}}\n"
     for readonly in (False, True):
         path = tmp_path / f"{readonly}.yml"
         path.write_text(text % f"readonly: {{enabled: {str(readonly).lower()}}}")

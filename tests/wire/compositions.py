@@ -13,6 +13,8 @@ from lading.api.app import Application
 from lading.api.service import Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
+from lading.oci.patterns import Selection
+from lading.registry.immutability import Immutability
 from lading.registry.ports import PathNotFoundError, Storage
 from lading.registry.registry import Registry
 from lading.registry.validation import Rules
@@ -34,6 +36,7 @@ class Composition:
     tls: bool = False
     rules: Rules | None = None
     limits: Limits = field(default_factory=Limits)
+    immutable: tuple[Selection, ...] = ()
 
     @property
     def title(self) -> str:
@@ -43,6 +46,7 @@ class Composition:
             "prefix" if self.prefix else "",
             "relative" if self.relative else "",
             "host" if self.host else "",
+            "immutable" if self.immutable else "",
         ]
         return "-".join([self.storage, *filter(None, modes)])
 
@@ -56,7 +60,7 @@ class Composition:
     def open(self, storage: Storage) -> Application:
         return Application(
             Service(
-                registry=Registry.over(storage, rules=self.rules),
+                registry=Registry.over(storage, rules=self.rules, immutability=Immutability(self.immutable)),
                 states=StateTokens(SECRET),
                 urls=Urls(configured_root(self.host), self.relative),
                 limits=self.limits,
@@ -99,7 +103,7 @@ class World:
 async def world(composition: Composition, files: Mapping[str, bytes], directory: Path) -> World:
     """`directory` must be new; only the filesystem uses it."""
     storage = await _storage(composition.storage, files, directory)
-    unrestricted = replace(composition, deletes=True, read_only=False)
+    unrestricted = replace(composition, deletes=True, read_only=False, immutable=())
     return World(composition, storage, Client(composition.open(storage)), Client(unrestricted.open(storage)))
 
 

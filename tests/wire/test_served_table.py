@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.servers import process
@@ -21,7 +22,10 @@ from tests.wire.world import WORLD
 from lading.storage.filesystem import FilesystemStorage
 
 WAYS = [ONE_WORKER, HTTP2_IN_CLEAR, HTTP2_OVER_TLS]
-SETTINGS = {"http": {"headers": {name.decode(): [] for name, _ in CONFIGURED}}}
+SETTINGS: dict[str, Any] = {
+    "http": {"headers": {name.decode(): [] for name, _ in CONFIGURED}},
+    "storage": {"delete": {"enabled": True, "repositories": True}},
+}
 for _name, _value in CONFIGURED:
     SETTINGS["http"]["headers"][_name.decode()].append(_value.decode())
 

@@ -7,12 +7,13 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from tests.wire.asgi import Answer
 from tests.wire.compositions import ALL, FILESYSTEM, MEMORY, Composition, World, dump, world
 from tests.wire.content import digest
-from tests.wire.rows import blobs, listings, manifests, paths, pushes, referrers, repositories, uploads
+from tests.wire.rows import blobs, immutable, listings, manifests, paths, pushes, referrers, repositories, uploads
 from tests.wire.table import Row, check, forbidden
 from tests.wire.world import APP, WORLD
 
@@ -21,14 +22,14 @@ Files = Callable[[], Awaitable[dict[str, bytes]]]
 MODULES = [blobs, listings, manifests, paths, pushes, referrers, repositories, uploads]
 
 
-def _rows() -> list[Row]:
-    written = [row for module in MODULES for row in module.rows()]
+def _rows(*modules: ModuleType) -> list[Row]:
+    written = [row for module in modules for row in module.rows()]
     return [*written, *(replace(row, method="HEAD") for row in written if row.method == "GET")]
 
 
 def _matters(row: Row, composition: Composition) -> bool:
     """Whether a mode can make a difference to the row; without modes all of them count."""
-    if composition in {MEMORY, FILESYSTEM}:
+    if composition in {MEMORY, FILESYSTEM, *IMMUTABLE}:
         return True
     if composition.read_only:
         return row.kind == "any" or (row.kind != "read" and row.status < 400) or "$" in row.target
@@ -37,16 +38,18 @@ def _matters(row: Row, composition: Composition) -> bool:
     return row.kind == "any" or "location" in str(row.headers).lower() or "$PREFIX" in str(row.headers)
 
 
-ROWS = _rows()
+ROWS = _rows(*MODULES)
+FIXED_ROWS = _rows(immutable)
+IMMUTABLE = [replace(each, immutable=immutable.SELECTIONS) for each in ALL if not (each.prefix or each.host)]
 CASES = [
     pytest.param(
         row,
         composition,
         id=f"{composition.title} {row.title}",
-        marks=() if composition is MEMORY else pytest.mark.slow,
+        marks=() if replace(composition, immutable=()) == MEMORY else pytest.mark.slow,
     )
-    for composition in ALL
-    for row in ROWS
+    for composition in [*ALL, *IMMUTABLE]
+    for row in (FIXED_ROWS if composition.immutable else ROWS)
     if _matters(row, composition)
 ]
 

@@ -25,11 +25,11 @@ async def get(service: Service, request: Request, route: Route) -> Response:
     stored = await _negotiate(service, request, name, reference, found)
     if conditional.precondition_failed(request, stored.digest):
         return Response(412, [conditional.etag(stored.digest)])
-    if conditional.not_modified(request, stored.digest):
-        return Response(304, [conditional.etag(stored.digest)], None)
     pulls = service.registry.pulls
     if pulls is not None and request.method == "GET":
         pulls.note(name, found.digest)
+    if conditional.not_modified(request, stored.digest):
+        return Response(304, [conditional.etag(stored.digest)], None)
     headers = [
         (b"content-type", stored.media_type.encode("ascii")),
         (b"docker-content-digest", stored.digest.encode("ascii")),

@@ -107,6 +107,7 @@ def _delete(options: argparse.Namespace) -> int:
         for name, reference in options.of:
             digest = await registry.manifests.resolve(name, reference)
             await registry.manifests.get(name, digest)
+            registry.manifests.immutability.check_deletion(name, await registry.tags.of(name, digest))
             chosen[name, digest] = None
         things = list(chosen)
 

@@ -70,6 +70,8 @@ def _delete(options: argparse.Namespace) -> int:
                 # What has no manifest yet, or was left by a deletion that was cut short, is in no list.
                 names.append(RepositoryName.parse(glob))
                 await _parts(registry, names[-1])
+        for name in names:
+            await registry.removal.check(name)
 
         async def one(place: int) -> None:
             removed = await registry.removal.remove(names[place])

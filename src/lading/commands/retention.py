@@ -65,8 +65,9 @@ async def _work(
     options: argparse.Namespace, configuration: Configuration, held: Storage, retaining: Retaining
 ) -> int:
     done, documents = Round(), []
+    writes = not configuration.storage.maintenance.readonly.enabled
     async with _events(configuration, dry_run=options.dry_run) as events:
-        retainer = Retainer(held, retaining, events=events, agent=rules.AGENT)
+        retainer = Retainer(held, retaining, events=events, agent=rules.AGENT, writes=writes)
         async for plan in retainer.plans():
             if options.json:
                 documents += _verdicts(plan)

@@ -109,7 +109,10 @@ def _table(lines: Sequence[Sequence[str]]) -> Iterable[str]:
 async def delete(
     things: Sequence[str], options: argparse.Namespace, one: Callable[[int], Awaitable[object]]
 ) -> int:
-    """Ask, where that is wanted, then call `one` with the place of each thing. Returns the exit status."""
+    """Ask, where that is wanted, then call `one` with the place of each thing. Returns the exit status.
+
+    What has gone is told also where `one` raises.
+    """
     if not things:
         print(f"nothing matches; {NOTHING_DONE}", file=sys.stderr)
         return 1
@@ -123,13 +126,17 @@ async def delete(
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             print(NOTHING_DONE, file=sys.stderr)
             return 1
-    for place in range(0 if options.dry_run else len(things)):
-        await one(place)
-    if options.json:
-        print(json.dumps({"dry_run": options.dry_run, "deleted": list(things)}, indent=2))
-    else:
-        for thing in things:
-            print(f"{'would delete' if options.dry_run else 'deleted'} {thing}")
+    done: list[str] = []
+    try:
+        for place, thing in enumerate(things):
+            if not options.dry_run:
+                await one(place)
+            done.append(thing)
+            if not options.json:
+                print(f"{'would delete' if options.dry_run else 'deleted'} {thing}")
+    finally:
+        if options.json:
+            print(json.dumps({"dry_run": options.dry_run, "deleted": done}, indent=2))
     return 0
 
 

@@ -49,6 +49,8 @@ def _delete(options: argparse.Namespace) -> int:
     async def work(registry: Registry) -> int:
         chosen = [(name, tag) for name, glob in options.of for tag in await stored.tags(registry, name, glob)]
         chosen = list(dict.fromkeys(chosen))
+        for name, tag in chosen:
+            registry.manifests.immutability.check_deletion(name, [tag])
 
         async def one(place: int) -> None:
             name, tag = chosen[place]

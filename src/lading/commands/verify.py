@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -18,11 +19,16 @@ from lading.registry import layout
 from lading.registry.ports import PathNotFoundError, Storage, StorageError
 from lading.registry.verify import Finding, Repair, Verification
 
+log = logging.getLogger(__name__)
+
 STATE = f"{layout.ROOT}/_lading/verify.json"
 """Where it is, and what it has found, while it has not come to its end."""
 
 NOTED_SECONDS = 10.0
 """How often that is written."""
+
+DETAILS = 10_000
+"""So many findings are held and noted; beyond them they are counted, and told on the way."""
 
 MEGABYTE = 1_000_000
 
@@ -46,8 +52,23 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 @dataclass(slots=True)
 class _State:
     position: str = ""
+    repairs: bool = False
+    faults: int = 0
+    notes: int = 0
+    """Findings that are not harmful."""
+    put_away: int = 0
     findings: list[Finding] = field(default_factory=list)
+    """`DETAILS` of them, as of `quarantined`."""
     quarantined: list[str] = field(default_factory=list)
+
+    def add(self, finding: Finding, *, put_away: bool) -> None:
+        self.faults += finding.harmful
+        self.notes += not finding.harmful
+        self.put_away += put_away
+        if len(self.findings) < DETAILS:
+            self.findings.append(finding)
+        if put_away and len(self.quarantined) < DETAILS:
+            self.quarantined.append(finding.key)
 
 
 @dataclass(slots=True)
@@ -78,53 +99,67 @@ def _run(options: argparse.Namespace) -> int:
         return 1
     if options.json:
         document = asdict(state)
-        del document["position"]
+        del document["position"], document["repairs"]
         print(json.dumps(document, indent=2))
     else:
-        for finding in state.findings:
-            print(f"{'' if finding.harmful else 'note: '}{finding.key}: {finding.what}")
-        harmful = sum(finding.harmful for finding in state.findings)
-        print(f"{harmful} faults, {len(state.quarantined)} things put into quarantine")
-    return 1 if any(finding.harmful for finding in state.findings) else 0
+        print(f"{state.faults} faults, {state.put_away} things put into quarantine")
+    return 1 if state.faults else 0
 
 
 async def _verify(held: Storage, options: argparse.Namespace) -> _State:
-    state = _State() if options.restart else await _load(held)
+    state = _State(repairs=options.repair) if options.restart else await _load(held, repairs=options.repair)
     pace, repair, noted = _Pace(options.rate), Repair(held), time.monotonic()
     work = Verification(held, pace, state.position)
-    if options.repair:
-        # What was found by one that stopped, and only looked.
-        left = [finding for finding in state.findings if finding.key not in state.quarantined]
-        state.quarantined += [finding.key for finding in left if await repair.put_away(finding)]
-    told = not options.json and sys.stderr.isatty()
-    async for findings in work.units():
-        state.findings += findings
-        if options.repair:
-            state.quarantined += [finding.key for finding in findings if await repair.put_away(finding)]
-        if time.monotonic() - noted > NOTED_SECONDS:
+    watched = not options.json and sys.stderr.isatty()
+    if not options.json:
+        for known in state.findings:
+            _tell(known, watched=watched)
+    can_note = True
+    async for finding in work.units():
+        if finding is not None:
+            if not options.json:
+                _tell(finding, watched=watched)
+            state.add(finding, put_away=options.repair and await repair.put_away(finding))
+        elif time.monotonic() - noted > NOTED_SECONDS:
             noted = time.monotonic()
-            await _save(held, state, work.position)
-            if told:
-                print(
-                    f"\r{work.blobs} blobs, {work.repositories} repositories", end="", file=sys.stderr, flush=True
-                )
+            can_note = can_note and await _save(held, state, work.position)
+            if watched:
+                done = f"{work.blobs} blobs, {work.repositories} repositories"
+                print(f"\r{done}", end="", file=sys.stderr, flush=True)
     with contextlib.suppress(PathNotFoundError):
         await held.delete(STATE)
     return state
 
 
-async def _load(held: Storage) -> _State:
+def _tell(finding: Finding, *, watched: bool) -> None:
+    if watched:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    print(f"{'' if finding.harmful else 'note: '}{finding.key}: {finding.what}", flush=True)
+
+
+async def _load(held: Storage, *, repairs: bool) -> _State:
+    """Where another one stopped; but what is to be put away is looked at, as somebody may have put it right."""
     try:
         document = json.loads(await held.get(STATE))
-        findings = [Finding(**finding) for finding in document["findings"]]
-        return _State(document["position"], findings, document["quarantined"])
+        document["findings"] = [Finding(**finding) for finding in document["findings"]]
+        state = _State(**document)
     except (PathNotFoundError, ValueError, KeyError, TypeError):
-        return _State()
+        return _State(repairs=repairs)
+    if repairs and not state.repairs:
+        return _State(repairs=True)
+    state.repairs = repairs
+    return state
 
 
-async def _save(held: Storage, state: _State, position: str) -> None:
+async def _save(held: Storage, state: _State, position: str) -> bool:
+    """Whether it can be, which is no reason not to go on."""
     state.position = position
-    await held.put(STATE, json.dumps(asdict(state)).encode(), durable=False)
+    try:
+        await held.put(STATE, json.dumps(asdict(state)).encode(), durable=False)
+    except StorageError as error:
+        log.warning("cannot note where verification is, so that the next one begins anew: %s", error)
+        return False
+    return True
 
 
 def _rate(text: str) -> float:

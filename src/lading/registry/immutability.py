@@ -14,12 +14,14 @@ from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName, Tag
 from lading.oci.patterns import Repositories, Selection, none
 from lading.registry import layout, links
-from lading.registry.ports import BusyError, Storage
+from lading.registry.ports import BusyError, Storage, UnavailableError
 
 CLAIM = str(uuid.uuid5(uuid.NAMESPACE_URL, "lading:immutable-tags"))
 """The upload session whose writer keeps other nodes out, in a repository."""
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 15.0
+"""How long to wait for another node: longer than S3 keeps the lease of one that has died."""
+
 RETRY_SECONDS = 0.05
 
 
@@ -60,7 +62,7 @@ class Immutability:
     async def pushing(self, storage: Storage, name: RepositoryName, tags: Iterable[Tag]) -> AsyncIterator[None]:
         """While tags of the repository are pushed: not while a manifest or a tag is deleted there.
 
-        Where some are immutable nobody else pushes, either; raises `BusyError` if that takes too long.
+        Where some are immutable nobody else pushes, either; raises `UnavailableError` if that takes too long.
         """
         alone = bool(self.among(name, tags))
         async with storage.hold(layout.manifests(name), shared=not alone):
@@ -79,9 +81,10 @@ async def _claimed(storage: Storage, key: str) -> AsyncIterator[None]:
         try:
             writer = await storage.writer(key, append=False)
             break
-        except BusyError:
+        except BusyError as error:
             if time.monotonic() > until:
-                raise
+                what = f"others push immutable tags, or one that did has died: {error.detail}"
+                raise UnavailableError(error.driver, what) from error
             await asyncio.sleep(RETRY_SECONDS)
     try:
         yield

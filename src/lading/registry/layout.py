@@ -107,6 +107,10 @@ def pulled(name: str, digest: Digest) -> str:
     return f"{REPOSITORIES}/{name}/_pulled/{_digest_path(digest)}"
 
 
+def pulls(name: str, algorithm: str) -> str:
+    return f"{REPOSITORIES}/{name}/{PULLED}/{algorithm}"
+
+
 def pulled_since(name: str) -> str:
     return f"{REPOSITORIES}/{name}/_pulled/since"
 

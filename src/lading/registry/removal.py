@@ -46,7 +46,7 @@ class Removal:
         for digest in linked:
             await self.blobs.forget(name, digest)
         async with self.storage.hold(layout.manifests(name), shared=False):
-            self.manifests.immutability.check_deletion(name, await self._tags(name))
+            await self.check(name)
             removed = await self._remove_manifests(name)
             for part in (layout.REVISIONS, layout.UPLOADS, layout.LAYERS, layout.REFERRERS, layout.PULLED):
                 await links.delete(self.storage, f"{layout.repository(name)}/{part}")
@@ -61,6 +61,10 @@ class Removal:
         await Repositories(self.storage).tidy(name)
         return removed
 
+    async def check(self, name: RepositoryName) -> None:
+        """Raises DENIED if a tag of the repository is immutable."""
+        self.manifests.immutability.check_deletion(name, await self._tags(name, holding=layout.CURRENT_LINK))
+
     async def _remove_manifests(self, name: RepositoryName) -> Removed:
         """Tags first: at no moment does one lead to what is gone."""
         gone = await self.tags.delete_all(name, await self._tags(name))
@@ -72,16 +76,16 @@ class Removal:
                 await links.delete(self.storage, key)
         return Removed(len(gone), count)
 
-    async def _tags(self, name: RepositoryName) -> list[Tag]:
-        """Halves of tags among them."""
-        return [Tag(tag) for tag in await self._names(layout.tags(name)) if is_tag(tag)]
+    async def _tags(self, name: RepositoryName, holding: str = "") -> list[Tag]:
+        """Halves of tags among them, unless they are to hold a link."""
+        return [Tag(tag) for tag in await self._names(layout.tags(name), holding) if is_tag(tag)]
 
     async def _believed(self, name: RepositoryName) -> list[Digest]:
         """All that a cache may take to be here."""
         return [*await self.manifests.all(name), *await self.blobs.all(name)]
 
-    async def _names(self, key: str) -> Sequence[str]:
+    async def _names(self, key: str, holding: str = "") -> Sequence[str]:
         try:
-            return await self.storage.list(key)
+            return await self.storage.list(key, holding=holding)
         except PathNotFoundError:
             return ()

@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lading.oci import errors
@@ -20,6 +20,7 @@ from lading.registry.events import Event, Events, Occasion
 from lading.registry.garbage import each
 from lading.registry.immutability import Immutability
 from lading.registry.ports import PathNotFoundError, Storage, StorageError, found
+from lading.registry.pulls import MARK_SECONDS
 from lading.registry.repositories import Repositories
 from lading.registry.retention import Held, Plan, Rule, Verdict
 from lading.registry.tags import Tags
@@ -72,6 +73,8 @@ class Retainer:
     """Is told of each round that has ended well."""
     events: Events | None = None
     agent: str = "lading"
+    writes: bool = True
+    """Otherwise `plans` does not say that pulls are known from now on, where nobody has."""
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
@@ -126,7 +129,7 @@ class Retainer:
                 tag,
                 digest,
                 stat.modified,
-                0.0 if mark is None else mark.modified,
+                0.0 if mark is None else mark.modified + MARK_SECONDS,
                 self.rules.immutability.has(name, tag),
                 filed.get(tag),
             )
@@ -135,7 +138,10 @@ class Retainer:
         return retention.decide(self.rules.rules, name, held, now, since)
 
     async def apply(self, plan: Plan, done: Round) -> None:
-        """Remove the tags that go, and add to `done` what was. Raises `StorageError`."""
+        """Remove the tags that go, and add to `done` what was; and notes of pulls of what is gone.
+
+        Raises `StorageError`.
+        """
         done.repositories += 1
         done.kept += len(plan.verdicts) - len(plan.going)
         for verdict in plan.going:
@@ -143,6 +149,8 @@ class Retainer:
                 done.deleted += 1
             else:
                 done.moved += 1
+        if self.rules.asks_for_pulls(plan.repository):
+            await self._forget_pulls(plan.repository)
 
     async def _delete(self, name: RepositoryName, verdict: Verdict) -> bool:
         """Whether the tag still was what it was when its end was decided."""
@@ -170,9 +178,19 @@ class Retainer:
         key = layout.pulled_since(name)
         stat = await found(self.storage, key)
         if stat is None:
-            await self.storage.put(key, b"")
+            if self.writes:
+                await self.storage.put(key, b"")
             return now
         return stat.modified
+
+    async def _forget_pulls(self, name: RepositoryName) -> None:
+        """Of manifests that the repository has no more: whoever deletes one leaves that to this."""
+        for algorithm in HEX_DIGITS:
+            noted = await self._names(layout.pulls(name, algorithm))
+            linked = set(await self._names(layout.revisions(name, algorithm), holding="link")) if noted else set()
+            for encoded in noted:
+                if encoded not in linked:
+                    await links.delete(self.storage, f"{layout.pulls(name, algorithm)}/{encoded}")
 
     async def _filed(self, name: RepositoryName, tags: list[Tag]) -> Mapping[Tag, Digest]:
         """The tags that file what is about a manifest that the repository has."""
@@ -183,11 +201,14 @@ class Retainer:
         return {tag: there[place] for tag, place in places.items() if place in there}
 
     async def _linked(self, name: RepositoryName) -> list[Digest]:
-        digests = []
-        for algorithm in HEX_DIGITS:
-            try:
-                names = await self.storage.list(layout.revisions(name, algorithm), holding="link")
-            except PathNotFoundError:
-                continue
-            digests += [Digest(f"{algorithm}:{encoded}") for encoded in names]
-        return digests
+        return [
+            Digest(f"{algorithm}:{encoded}")
+            for algorithm in HEX_DIGITS
+            for encoded in await self._names(layout.revisions(name, algorithm), holding="link")
+        ]
+
+    async def _names(self, key: str, holding: str = "") -> Sequence[str]:
+        try:
+            return await self.storage.list(key, holding=holding)
+        except PathNotFoundError:
+            return ()

@@ -32,7 +32,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A tag as it was found. Times are in seconds since 1970; `pulled` is that of its manifest, 0 for never."""
+    """A tag as it was found. Times are in seconds since 1970.
+
+    `pulled` is when its manifest may have been pulled last, 0 for never.
+    """
 
     tag: Tag
     digest: Digest

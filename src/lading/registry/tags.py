@@ -11,7 +11,7 @@ from lading.oci import errors
 from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName, Tag, is_tag
 from lading.registry import layout, links
-from lading.registry.ports import PathNotFoundError, Storage, StorageError
+from lading.registry.ports import PathNotFoundError, Storage, StorageError, found
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Tags:
 
     async def delete(self, name: RepositoryName, tag: Tag) -> None:
         """The manifest stays. Raises MANIFEST_UNKNOWN."""
-        if not await self.delete_all(name, [tag]):
+        if await found(self.storage, layout.tag_link(name, tag)) is None or not await self.delete_all(name, [tag]):
             raise errors.MANIFEST_UNKNOWN(detail=f"unknown tag={tag}")
 
     async def delete_all(self, name: RepositoryName, tags: Sequence[Tag]) -> list[Tag]:
@@ -84,8 +84,8 @@ class Tags:
             tags = [Tag(entry) for entry in await self.storage.list(layout.tags(name)) if is_tag(entry)]
         except PathNotFoundError:
             return []
-        found = await self._each(points_there, tags)
-        return [tag for tag, points in zip(tags, found, strict=True) if points]
+        there = await self._each(points_there, tags)
+        return [tag for tag, points in zip(tags, there, strict=True) if points]
 
     async def _each(self, work: Callable[[Tag], Awaitable[bool]], tags: Sequence[Tag]) -> list[bool]:
         gate = asyncio.Semaphore(self.concurrency)

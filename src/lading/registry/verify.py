@@ -51,23 +51,26 @@ class Verification:
     _broken: set[str] = field(default_factory=set)
     """Links of this repository that lead nowhere: what leads to one of them is no better."""
 
-    async def units(self) -> AsyncIterator[list[Finding]]:
-        """What is found in one blob or repository after the other; `position` is behind it.
+    async def units(self) -> AsyncIterator[Finding | None]:
+        """What is found in one blob or repository after the other; None where `position` is behind one.
 
-        Raises `StorageError` where something cannot be read.
+        Each is told as soon as it is found: later it may be right again. Raises `StorageError` where something
+        cannot be read.
         """
         done = self.position.removeprefix(f"{layout.REPOSITORIES}/")
         if done == self.position:
             done = ""
             async for key in self._blobs():
-                finding = await self._blob(key)
+                if (finding := await self._blob(key)) is not None:
+                    yield finding
                 self.position = key
-                yield [] if finding is None else [finding]
+                yield None
         async for name in Repositories(self.storage).walk(layout.MANIFESTS, after=done):
-            findings = [finding async for finding in self._repository(RepositoryName(name))]
+            async for finding in self._repository(RepositoryName(name)):
+                yield finding
             self.repositories += 1
             self.position = layout.repository(name)
-            yield findings
+            yield None
 
     async def _blobs(self) -> AsyncIterator[str]:
         """The keys of those behind `position`."""
