@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -73,7 +74,10 @@ def test_what_is_parked_can_be_sent_again_when_the_registry_has_stopped(start_la
         assert len(told(first, "parked")) == 4
         [blob] = [each["number"] for each in parked if each["event"]["target"]["digest"] == EMPTY.digest]
         assert commanded(first, "discard", str(blob)) == "1 event is forgotten\n"
-        assert commanded(first, "replay") == "3 events are queued again\n"
+        assert len(told(first, "tail", "-n", "9" * 30)) == 4
+        [some] = [each["number"] for each in parked if each["event"]["target"]["digest"] == pushed[0]]
+        assert commanded(first, "replay", str(some), str(some)) == "1 event is queued again\n"
+        assert commanded(first, "replay") == "2 events are queued again\n"
         assert commanded(first, "replay") == "0 events are queued again\n"
         there.decide = lambda _: 200
         start_lading(root, extra)
@@ -122,6 +126,28 @@ def test_there_is_no_journal(start_lading, tmp_path):
     registry = start_lading()
     stderr = run(registry, "tail", status=1).stderr
     assert stderr == f"{registry.root}/lading/notifications: there is no journal of notifications\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "complaint"),
+    [
+        ("", 0o000, "the journal of notifications cannot be read: Permission denied"),
+        ("events.sqlite3", 0o444, "the journal belongs to another user: run this as the registry's"),
+    ],
+)
+def test_another_user_is_told_so_and_leaves_nothing(start_lading, path, mode, complaint):
+    with receiver() as there:
+        registry = start_lading(extra=settings(there.url))
+        registry.stop()
+        directory = registry.root / "lading/notifications"
+        before = sorted(directory.iterdir())
+        (directory / path).chmod(mode)
+        less = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+        asked = [*less, *command(registry, "tail")]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=False)
+        (directory / path).chmod(0o700)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{directory}: {complaint}\n")
+        assert sorted(directory.iterdir()) == before
 
 
 @pytest.mark.parametrize("metrics", [True, False])

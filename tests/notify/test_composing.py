@@ -44,14 +44,14 @@ def test_the_journal_is_beside_the_data(tmp_path):
     configuration = read(tmp_path, f"notifications: {{endpoints: [{ENDPOINT}]}}", filesystem(tmp_path / "data"))
     notify.prepare(configuration)
     directory = tmp_path / "data/lading/notifications"
-    assert journal.exists(directory)
+    assert journal.unusable(directory) == ""
     assert directory.stat().st_mode & 0o777 == 0o700
 
 
 def test_or_where_it_is_said(tmp_path):
     section = f"notifications: {{endpoints: [{ENDPOINT}], journal: {{directory: {tmp_path}/j}}}}"
     notify.prepare(read(tmp_path, section, filesystem(tmp_path / "data")))
-    assert journal.exists(tmp_path / "j")
+    assert journal.unusable(tmp_path / "j") == ""
 
 
 def test_or_in_a_temporary_directory_that_is_found_again(tmp_path, caplog):
@@ -60,7 +60,7 @@ def test_or_in_a_temporary_directory_that_is_found_again(tmp_path, caplog):
     assert "notifications.journal.directory: is not set, events wait in" in caplog.text
     place = journal.place(read(tmp_path, f"notifications: {{endpoints: [{ENDPOINT}]}}"))
     assert place == journal.place(configuration)
-    assert journal.exists(place)
+    assert journal.unusable(place) == ""
     assert place.parent == Path(tempfile.gettempdir())
 
 

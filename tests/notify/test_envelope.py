@@ -81,3 +81,7 @@ def test_many_in_one_envelope():
     assert [event["target"]["tag"] for event in json.loads(made.body)["events"]] == ["a", "b<&>"]
     assert made.body.startswith(b'{\n   "events": [\n      {\n         "id": ')
     assert rb"b\u003c\u0026\u003e" in made.body
+
+
+def test_a_manifest_that_is_too_deep_to_read_has_no_references():
+    assert json.loads(stored(content=b"[" * 200_000))["target"].get("references") is None

@@ -161,6 +161,29 @@ def test_replay_is_for_the_endpoint_that_refused_it(make):
     assert (waiting(journal, A), waiting(journal, B), journal.parked()) == ([7], [], [])
 
 
+def test_what_is_named_twice_or_gone_is_replayed_once(make):
+    journal = make()
+    journal.append(rows(1, 2))
+    for entry in journal.after(A, 0, 10):
+        journal.park("a", "400", entry)
+    assert journal.replay([1, 1, 77]) == (1, 0)
+    assert waiting(journal, A) == [1]
+    assert [each.number for each in journal.parked()] == [2]
+    assert journal.discard([2, 2, 77]) == 1
+    assert journal.parked() == []
+
+
+def test_replay_tells_what_it_takes_the_place_of(make):
+    journal = make(endpoints=("a",))
+    journal.append(rows(0))
+    journal.park("a", "400", journal.after(A, 0, 1)[0])
+    journal.append(rows(*range(1, 101)))
+    assert len(waiting(journal, A)) == 100
+    queued, given_up = journal.replay([1])
+    assert (queued, given_up) == (1, 2)
+    assert waiting(journal, A) == [*range(3, 101), 0]
+
+
 def test_a_journal_of_another_version_is_left_alone(make, tmp_path):
     make().close()
     with sqlite3.connect(tmp_path / journals.FILE) as connection:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FOLLOW_SECONDS = 0.5
 PAGE = 500
+MANY = 1 << 32
+"""More than any journal has."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,8 +43,8 @@ def _opened(run: Callable[[argparse.Namespace, Journal], int]) -> Callable[[argp
 
         configuration = load(options.config).configuration
         directory = journal.place(configuration)
-        if not journal.exists(directory):
-            print(f"{directory}: there is no journal of notifications", file=sys.stderr)
+        if complaint := journal.unusable(directory):
+            print(f"{directory}: {complaint}", file=sys.stderr)
             return 1
         try:
             opened = journal.open_journal(configuration, durable=True)
@@ -58,7 +60,7 @@ def _opened(run: Callable[[argparse.Namespace, Journal], int]) -> Callable[[argp
 
 
 def _tail(options: argparse.Namespace, journal: Journal) -> int:
-    seq = journal.latest(max(0, options.lines))
+    seq = journal.latest(min(max(0, options.lines), MANY))
     try:
         while True:
             entries = journal.since(seq, PAGE)
@@ -89,16 +91,17 @@ def _replay(options: argparse.Namespace, journal: Journal) -> int:
     if strange:
         print(f"no endpoint has this name any more: {', '.join(sorted(strange))}", file=sys.stderr)
         return 1
-    journal.replay(numbers)
-    print(f"{_so_many(numbers)} queued again")
+    queued, given_up = journal.replay(numbers)
+    print(f"{_so_many(queued)} queued again")
+    if given_up:
+        print(f"the journal is full: {_so_many(given_up)} given up for that", file=sys.stderr)
     return 0
 
 
 def _discard(options: argparse.Namespace, journal: Journal) -> int:
     if not _are_parked(options.numbers, [each.number for each in journal.parked()]):
         return 1
-    journal.discard(options.numbers)
-    print(f"{_so_many(options.numbers)} forgotten")
+    print(f"{_so_many(journal.discard(options.numbers))} forgotten")
     return 0
 
 
@@ -109,5 +112,5 @@ def _are_parked(numbers: Sequence[int], parked: Collection[int]) -> bool:
     return not unknown
 
 
-def _so_many(numbers: Sequence[int]) -> str:
-    return "1 event is" if len(numbers) == 1 else f"{len(numbers)} events are"
+def _so_many(number: int) -> str:
+    return "1 event is" if number == 1 else f"{number} events are"

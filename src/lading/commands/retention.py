@@ -107,9 +107,10 @@ async def _events(configuration: Configuration, *, dry_run: bool) -> AsyncIterat
     from lading.compose import journal, notify  # noqa: PLC0415  what they need takes long to import
 
     wanted = configuration.notifications.active and not dry_run
-    if not wanted or not journal.exists(journal.place(configuration)):
-        if wanted:
-            print("warning: there is no journal of notifications here: nobody hears of it", file=sys.stderr)
+    complaint = journal.unusable(journal.place(configuration)) if wanted else ""
+    if not wanted or complaint:
+        if complaint:
+            print(f"warning: {complaint}: nobody hears of it", file=sys.stderr)
         yield None
         return
     recorder = notify.events(configuration, None)

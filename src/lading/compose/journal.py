@@ -45,8 +45,18 @@ def place(configuration: Configuration) -> Path:
     return Path(tempfile.gettempdir()) / f"lading-notifications-{os.geteuid()}-{mark}"
 
 
-def exists(directory: Path) -> bool:
-    return (directory / FILE).is_file()
+def unusable(directory: Path) -> str:
+    """Why this user cannot look into the journal there, in words; "" if he can."""
+    try:
+        (directory / FILE).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "there is no journal of notifications"
+    except OSError as error:
+        return f"the journal of notifications cannot be read: {error.strerror}"
+    # Who may read but not write would leave files beside it that the registry cannot use.
+    if not os.access(directory / FILE, os.R_OK | os.W_OK):
+        return "the journal belongs to another user: run this as the registry's"
+    return ""
 
 
 def open_journal(configuration: Configuration, *, durable: bool) -> Journal:

@@ -157,16 +157,14 @@ class Delivery:
 
     async def _fetch(self) -> None:
         interest, seq, limit = self._endpoint.interest, self._read, max(READ_AHEAD, self._endpoint.together)
-
-        def read() -> tuple[int, list[Entry]]:
-            # The newest first: what comes between the two is read next time.
-            newest = self._journal.newest()
-            return newest, self._journal.after(interest, seq, limit) if newest > seq else []
-
-        newest, entries = await self._in_thread(read)
-        self._ahead += entries
-        self._ahead_bytes += sum(len(entry.body) for entry in entries)
-        self._read = entries[-1].seq if entries else max(self._read, newest)
+        # Mostly there is nothing, and to see that costs less than the way to the thread and back.
+        # The newest first: what comes between the two is read next time.
+        newest = self._journal.newest()
+        if newest > seq:
+            entries = await self._in_thread(lambda: self._journal.after(interest, seq, limit))
+            self._ahead += entries
+            self._ahead_bytes += sum(len(entry.body) for entry in entries)
+            self._read = entries[-1].seq if entries else newest
         if not self._ahead:
             self._had = self._read
         if self._read > self._seen or asyncio.get_running_loop().time() - self._looked_at >= LOOK_SECONDS:

@@ -144,7 +144,7 @@ def _references(content: bytes) -> list[Document]:
         manifest = json.loads(content)
         found = manifest["manifests"] if "manifests" in manifest else [manifest["config"], *manifest["layers"]]
         return [_reference(each) for each in found]
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
 
 

@@ -236,29 +236,41 @@ class Journal:
         """Those that events are kept for."""
         return {name for (name,) in self._connection.execute("SELECT endpoint FROM cursors").fetchall()}
 
-    def replay(self, numbers: Sequence[int]) -> None:
-        """Queue what is parked again, for the endpoint that refused it."""
+    def replay(self, numbers: Sequence[int]) -> tuple[int, int]:
+        """Queue what is parked again, for the endpoint that refused it; what is not parked any more is left out.
+
+        Returns how many are queued, and how many others were given up to make room for them.
+        """
+        queued = given_up = 0
 
         def queue() -> None:
+            nonlocal queued, given_up
             for number in numbers:
                 one = [number]
                 moved = "SELECT endpoint, action, media_type, body FROM parked WHERE number = ?"
-                [row] = self._connection.execute(moved, one).fetchall()
+                row = self._connection.execute(moved, one).fetchone()
+                if row is None:
+                    continue
                 insert = "INSERT INTO events (endpoint, action, media_type, body) VALUES (?, ?, ?, ?)"
                 self._connection.execute(insert, row)
                 self._connection.execute("DELETE FROM parked WHERE number = ?", one)
-                self._grow(1, len(row[3]))
+                queued += 1
+                given_up += self._grow(1, len(row[3]))
 
         self._in_transaction(queue)
+        return queued, given_up
 
-    def discard(self, numbers: Sequence[int]) -> None:
-        """Forget what is parked."""
+    def discard(self, numbers: Sequence[int]) -> int:
+        """Forget what is parked. Returns how many were."""
+        removed = 0
 
         def remove() -> None:
+            nonlocal removed
             rows = [(number,) for number in numbers]
-            self._connection.executemany("DELETE FROM parked WHERE number = ?", rows)
+            removed = self._connection.executemany("DELETE FROM parked WHERE number = ?", rows).rowcount
 
         self._in_transaction(remove)
+        return removed
 
     def _grow(self, events: int, size: int) -> int:
         """So much was added. Returns how many events were given up for it."""
