@@ -54,7 +54,8 @@ def resume(client: Client, location: str, data: bytes = DATA, step: int = MIB) -
 
 def check(node: Node) -> None:
     assert node.client.pull_blob(REPOSITORY, DIGEST) == DATA
-    assert directory.sessions(node.root) == []
+    # A request of a client that is gone may find only now that its session has ended, and clear up behind itself.
+    eventually(lambda: directory.sessions(node.root) == [], "no session is left")
 
 
 def send_half(wire: Wire, location: str, framing: str, size: int) -> None:
