@@ -146,3 +146,22 @@ class TestAgainstTheOriginal:
             assert await client.tags("x", limit=2) == ["a", "b"]
             assert await client.tags("x", after="b", limit=2) == ["c"]
             assert await client.tags("x", after="c", limit=2) == []
+
+
+@pytest.mark.parametrize(
+    ("registry", "named", "realm", "expected"),
+    [
+        ("https://r.example", "auth.other", "https://auth.other/token", True),
+        ("https://r.example", "auth.other:443", "https://auth.other/token", True),
+        ("https://r.example", "auth.other", "https://auth.other:8443/token", False),
+        ("https://r.example", "auth.other:8443", "https://auth.other:8443/token", True),
+        ("https://r.example", "auth.other", "http://auth.other/token", False),
+        ("https://r.example", "auth.other:80", "http://auth.other/token", False),
+        ("http://r.example", "auth.other", "http://auth.other/token", True),
+        ("https://r.example", "auth.other", "ftp://auth.other/token", False),
+        ("https://r.example", "[::1]:8443", "https://[::1]:8443/token", True),
+    ],
+)
+def test_a_token_server_that_was_named(registry: str, named: str, realm: str, expected: bool) -> None:
+    """Without a port it is that of the scheme; what was encrypted so far is not said in the clear."""
+    assert trusted(URL(registry), URL(realm), frozenset({named})) is expected

@@ -40,12 +40,18 @@ Fetch = Callable[[str, URL, dict[str, str], dict[str, str] | None], Awaitable[by
 """Method, URL, headers and form of a request to a token server; the body of its answer."""
 
 
-def trusted(registry: URL, realm: URL) -> bool:
-    """Whether credentials for the registry may be shown to the token server at `realm`."""
+def trusted(registry: URL, realm: URL, named: frozenset[str] = frozenset()) -> bool:
+    """Whether credentials for the registry may be shown to the token server at `realm`.
+
+    `named` are hosts that may see them beside, with their ports unless these are the scheme's. What the registry
+    gets by TLS nobody gets without.
+    """
     if realm.scheme not in {"http", "https"} or not realm.host or not registry.host:
         return False
     if registry.scheme == "https" and realm.scheme != "https":
         return False
+    if not named.isdisjoint({realm.host_port_subcomponent, f"{realm.host_subcomponent}:{realm.port}"}):
+        return True
     if (registry.host, registry.port) == (realm.host, realm.port):
         return True
     if _is_local(registry.host) or _is_local(realm.host):
@@ -115,7 +121,7 @@ class Authenticator:
     def _believes(self, challenge: Challenge) -> bool:
         realm = challenge.parameters.get("realm", "")
         try:
-            believed = trusted(self._registry, URL(realm)) or URL(realm).authority in self._token_servers
+            believed = trusted(self._registry, URL(realm), self._token_servers)
         except ValueError:
             believed = False
         if not believed and not self._warned:

@@ -97,10 +97,12 @@ async def _fetch(source: Place, layer: Descriptor, target: str, progress: Progre
         async with contextlib.aclosing(source.source(digest)(0)) as pieces:
             async for piece in pieces:
                 hasher.update(piece)
+                if hasher.size > layer.size:
+                    break  # or it could fill the disk
                 await asyncio.to_thread(file.write, piece)
                 if progress is not None:
                     progress(hasher.size, layer.size)
-        if hasher.digest() != digest:
+        if hasher.digest() != digest or hasher.size != layer.size:
             raise InvalidAnswerError(f"{target}: what came does not match {digest}")
 
 

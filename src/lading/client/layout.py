@@ -127,6 +127,8 @@ class Layout:
             async with contextlib.aclosing(source(0)) as pieces:
                 async for piece in pieces:
                     hasher.update(piece)
+                    if hasher.size > descriptor.size:
+                        break  # or it could fill the disk
                     await asyncio.to_thread(file.write, piece)
                     if progress is not None:
                         progress(hasher.size, descriptor.size)

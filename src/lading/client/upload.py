@@ -201,8 +201,11 @@ class Uploader:
         async with contextlib.aclosing(blob.source(0)) as pieces:
             async for piece in pieces:
                 data += piece
+                if len(data) > blob.size:
+                    break  # however much its source has: it is held in memory
         if len(data) != blob.size:
-            raise InvalidAnswerError(f"{blob.digest}: has {len(data)} bytes, and should have {blob.size}")
+            more = "more" if len(data) > blob.size else str(len(data))
+            raise InvalidAnswerError(f"{blob.digest}: has {more} bytes, and should have {blob.size}")
         try:
             await upload.finish(blob.digest, bytes(data))
         except ClientError as error:
