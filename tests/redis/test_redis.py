@@ -11,6 +11,7 @@ from tests.servers import content
 from tests.servers.content import digest_of
 from tests.servers.process import Config, Registry, StartRegistry
 from tests.servers.redis import Entries, Server, Servers, Starter, wait_for
+from tests.servers.serving import ONE_WORKER
 
 pytestmark = pytest.mark.peer
 
@@ -117,6 +118,7 @@ def test_both_share_one(servers: Starter, start_lading: StartRegistry, start_dis
     theirs.client.get(manifest).expect(404)
 
 
+@pytest.mark.parametrize("serving", [ONE_WORKER])  # each process tells of it
 def test_a_lying_cache(servers: Starter, start_lading: StartRegistry) -> None:
     found = servers.single()
     registry = start_lading(extra=using(found.section))
