@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import queue
+import socket
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -79,3 +84,79 @@ def test_the_names_are_the_same() -> None:
     for name in public - {"begin_upload", "close"}:
         own, other = (inspect.signature(getattr(each, name)) for each in (RegistryClient, SyncRegistryClient))
         assert list(own.parameters.values()) == list(other.parameters.values()), name
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, threading.Event]]:
+    """A server that takes a request and never answers; the event says that one has come."""
+    asked = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def take() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                asked.set()
+                connection.recv(1000)
+
+        thread = threading.Thread(target=take, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", asked
+        thread.join(20)
+
+
+@pytest.mark.timeout(30)
+def test_who_waits_hears_of_the_end(silent: tuple[str, threading.Event]) -> None:
+    url, asked = silent
+    client = SyncRegistryClient(url)
+    said: queue.Queue[str] = queue.Queue()
+
+    def wait() -> None:
+        try:
+            client.ping()
+            said.put("answered")
+        except RuntimeError as error:
+            said.put(str(error))
+
+    threading.Thread(target=wait, daemon=True).start()
+    assert asked.wait(20)
+    client.close()
+    assert "closed" in said.get(timeout=5)
+
+
+@pytest.mark.timeout(30)
+def test_its_own_loop_does_not_wait_for_itself(lading: Registry) -> None:
+    said: list[str] = []
+
+    def call(_: int, __: object) -> None:
+        try:
+            client.tags("a")
+        except RuntimeError as error:
+            said.append(str(error))
+
+    with SyncRegistryClient(f"http://{lading.host}", observe=call) as client:
+        client.ping()
+    assert said == ["the client is called from its own event loop"]
+
+
+@pytest.mark.timeout(40)
+def test_a_forked_process_needs_a_client_of_its_own(lading: Registry) -> None:
+    program = f"""
+import os, signal
+from lading.client import SyncRegistryClient
+client = SyncRegistryClient("http://{lading.host}")
+client.ping()
+if not os.fork():
+    signal.alarm(5)
+    try:
+        client.ping()
+    except RuntimeError as error:
+        client.close()
+        os._exit(7 if "process" in str(error) else 8)
+    os._exit(9)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+client.ping()
+client.close()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=25, check=True)
+    assert done.stdout.strip() == "7"

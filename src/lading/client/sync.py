@@ -1,13 +1,18 @@
 """The client for programs that do not wait by themselves: the same names, each call until it is done.
 
-Its event loop runs in a thread of its own, so that it can be used from any thread, and beside another loop.
+Its event loop runs in a thread of its own, so that it can be used from any thread, and beside another loop. It
+belongs to one process: whoever forks makes another. Callbacks (`observe`, `progress`, sources) run in that loop,
+and must not call the client.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
+import os
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -31,20 +36,23 @@ class _Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._process = os.getpid()
+        self._begun = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="lading-client", daemon=True)
         self._thread.start()
 
-    @property
-    def closed(self) -> bool:
-        return self._loop.is_closed()
-
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        if self.closed:
+        """Raises `RuntimeError` where nobody would ever answer."""
+        try:
+            future = self._submitted(work)
+        except RuntimeError:
             work.close()
-            raise RuntimeError("the client is closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            raise
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise RuntimeError("the client is closed") from None
         except BaseException:  # such as Ctrl-C: what nobody waits for any more ends
             future.cancel()
             raise
@@ -58,11 +66,43 @@ class _Loop:
         while found := self.run(following()):
             yield found[0]
 
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(STOP_SECONDS)
-        if not self._loop.is_running():
-            self._loop.close()
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Whoever waits hears of it; `last` is what the loop does at its end. Once or more often."""
+        if self._process != os.getpid():
+            return  # the loop, and all that is open in it, is the other process's
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("the client is closed from its own event loop")
+        with self._begun:
+            if self._closed:
+                return
+            self._closed = True
+            ended = asyncio.run_coroutine_threadsafe(self._end(last), self._loop)
+        try:
+            with contextlib.suppress(TimeoutError):
+                ended.result(STOP_SECONDS)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(STOP_SECONDS)
+            if not self._loop.is_running():
+                self._loop.close()
+
+    async def _end(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await last()
+        await self._loop.shutdown_asyncgens()
+
+    def _submitted(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        if self._process != os.getpid():
+            raise RuntimeError("the client belongs to another process: make one after the fork")
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("the client is called from its own event loop")
+        with self._begun:
+            if self._closed:
+                raise RuntimeError("the client is closed")
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
 
 
 class SyncDownload:
@@ -135,10 +175,8 @@ class SyncRegistryClient:
         self.close()
 
     def close(self) -> None:
-        """Once or more often; what is called afterwards raises `RuntimeError`."""
-        if not self._loop.closed:
-            self._loop.run(self._client.close())
-            self._loop.close()
+        """Once or more often; what is called afterwards, or waits meanwhile, raises `RuntimeError`."""
+        self._loop.close(self._client.close)
 
     def ping(self) -> None:
         self._loop.run(self._client.ping())
