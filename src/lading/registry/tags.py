@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from lading.oci import errors
 from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName, Tag, is_tag
 from lading.registry import layout, links
-from lading.registry.ports import PathNotFoundError, Storage, StorageError, found
+from lading.registry.ports import PathNotFoundError, Storage, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -41,22 +42,23 @@ class Tags:
 
     async def delete(self, name: RepositoryName, tag: Tag) -> None:
         """The manifest stays. Raises MANIFEST_UNKNOWN."""
-        if await found(self.storage, layout.tag_link(name, tag)) is None or not await self.delete_all(name, [tag]):
+        if not await self._unlink(name, tag):
             raise errors.MANIFEST_UNKNOWN(detail=f"unknown tag={tag}")
+        await self._clear(name, tag)
 
     async def delete_all(self, name: RepositoryName, tags: Sequence[Tag]) -> list[Tag]:
-        """Returns those that were there. Whoever deletes tags because somebody wants it does so here."""
-
-        async def unlink(tag: Tag) -> bool:
-            return await links.delete(self.storage, layout.tag_link(name, tag))
-
-        async def clear(tag: Tag) -> bool:
-            return await links.delete(self.storage, layout.tag(name, tag))
-
+        """With what is left of those that are halves. Returns those that were there."""
         # The current links go first: a crash in between leaves tags that are gone, not halves of some.
-        there = await self._each(unlink, tags)
-        await self._each(clear, tags)
+        there = await self._each(functools.partial(self._unlink, name), tags)
+        await self._each(functools.partial(self._clear, name), tags)
         return [tag for tag, was_there in zip(tags, there, strict=True) if was_there]
+
+    async def _unlink(self, name: RepositoryName, tag: Tag) -> bool:
+        """Whether it was there."""
+        return await links.delete(self.storage, layout.tag_link(name, tag))
+
+    async def _clear(self, name: RepositoryName, tag: Tag) -> bool:
+        return await links.delete(self.storage, layout.tag(name, tag))
 
     async def page(self, name: RepositoryName, *, after: str = "", limit: int | None = None) -> list[Tag]:
         """Up to `limit` tags that sort after `after`, in byte order. Raises NAME_UNKNOWN."""
