@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Mapping
 
 from lading.client.copying import Copied, Place
-from lading.client.disk import appearing
+from lading.client.disk import receive
 from lading.client.download import Progress
 from lading.client.errors import ClientError, InvalidAnswerError
 from lading.client.sources import PIECE_BYTES, of_bytes, of_file
@@ -92,18 +91,8 @@ async def pull_files(
 
 async def _fetch(source: Place, layer: Descriptor, target: str, progress: Progress | None) -> None:
     digest = Digest.parse(layer.digest)
-    hasher = Hasher(digest.algorithm)
-    with appearing(target) as file:
-        async with contextlib.aclosing(source.source(digest)(0)) as pieces:
-            async for piece in pieces:
-                hasher.update(piece)
-                if hasher.size > layer.size:
-                    break  # or it could fill the disk
-                await asyncio.to_thread(file.write, piece)
-                if progress is not None:
-                    progress(hasher.size, layer.size)
-        if hasher.digest() != digest or hasher.size != layer.size:
-            raise InvalidAnswerError(f"{target}: what came does not match {digest}")
+    mismatch = InvalidAnswerError(f"{target}: what came does not match {digest}")
+    await receive(target, source.source(digest), digest, layer.size, progress, mismatch)
 
 
 def _check_free(targets: list[str]) -> None:

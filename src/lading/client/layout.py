@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, Iterator
 
-from lading.client.disk import appearing, write
+from lading.client.disk import receive, write
 from lading.client.download import Progress
 from lading.client.errors import ClientError
 from lading.client.sources import of_file
@@ -122,18 +122,9 @@ class Layout:
         target = self._file(digest)
         if self._holds(digest):
             return Outcome.PRESENT
-        hasher = Hasher(digest.algorithm)
-        with self._failures(digest), appearing(target) as file:
-            async with contextlib.aclosing(source(0)) as pieces:
-                async for piece in pieces:
-                    hasher.update(piece)
-                    if hasher.size > descriptor.size:
-                        break  # or it could fill the disk
-                    await asyncio.to_thread(file.write, piece)
-                    if progress is not None:
-                        progress(hasher.size, descriptor.size)
-            if hasher.digest() != digest or hasher.size != descriptor.size:
-                raise LayoutError(f"{self.path}: what came for {digest} does not match it")
+        mismatch = LayoutError(f"{self.path}: what came for {digest} does not match it")
+        with self._failures(digest):
+            await receive(target, source, digest, descriptor.size, progress, mismatch)
         return Outcome.UPLOADED
 
     async def referrers(self, subject: Digest) -> list[Descriptor]:
