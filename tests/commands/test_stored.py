@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +22,6 @@ from lading.storage.filesystem import FilesystemStorage
 
 APP, BELOW, OTHER = map(RepositoryName, ("team/app", "team/app/below", "other"))
 ONE, TWO, MANY = content.image("one"), content.image("two"), content.multi_arch("many")
-
-
-@pytest.fixture(autouse=True)
-def _log() -> Iterator[None]:
-    """The commands say where all of the process logs to."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = before
-    root.setLevel(level)
 
 
 async def fill(storage: FilesystemStorage) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +25,6 @@ from lading.storage.filesystem import FilesystemStorage
 APP, OTHER = RepositoryName("team/app"), RepositoryName("team")
 NOTHING = {"faults": 0, "notes": 0, "put_away": 0, "findings": [], "quarantined": []}
 ONE, TWO, MANY = content.image("one"), content.image("two"), content.multi_arch("many")
-
-
-@pytest.fixture(autouse=True)
-def _log() -> Iterator[None]:
-    """The command says where all of the process logs to."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = before
-    root.setLevel(level)
 
 
 async def fill(storage: FilesystemStorage) -> None:
