@@ -35,6 +35,8 @@ class Node:
         self.signs = signs
         self.port = 0
         self.requests: Counter[str] = Counter()
+        self.heard: list[tuple[str, bytes]] = []
+        """Requests as they came, with the kinds of their bodies; those of a stream one by one."""
         self.broken: Counter[str] = Counter()
         """How many of the next streams of a kind (`Get`, `GetRange`, `Put`) break off in the middle."""
         self.maintenance = False
@@ -145,6 +147,7 @@ class Node:
 
     def _accept(self, raw: bytes, kind: Any, operation: int) -> tuple[Any, bytes, Any]:
         """The body, whose request it is, and the session it comes in."""
+        self.heard.append((kind.DESCRIPTOR.name, raw))
         request = pb.Request.FromString(raw)
         body = kind.FromString(request.body)
         if (request.meta.version.major, request.meta.version.minor) < (2, 11):

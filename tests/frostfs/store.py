@@ -54,7 +54,6 @@ class Store:
         """The rules for an object that comes prepared."""
         keys = [pair.key for pair in header.attributes]
         rules = {
-            "version": header.version.major == 2,
             "container": header.container_id.value in self.containers,
             "owner": len(header.owner_id.value) == 25,
             "duplicate attributes": len(set(keys)) == len(keys),
