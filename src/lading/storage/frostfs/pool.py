@@ -117,23 +117,6 @@ class Pool:
     async def put(self, init: Nested, chunks: Callable[[], AsyncIterator[bytes]], size: int) -> Message:
         return await self.run(lambda peer: peer.put(init, chunks, size))
 
-    async def collect(self, method: str, body: bytes, enough: Callable[[list[Message]], bool]) -> list[Message]:
-        """The answers of a stream, all of them or until there are enough."""
-
-        async def collect(peer: Peer) -> list[Message]:
-            answers: list[Message] = []
-            stream = peer.stream(method, body)
-            try:
-                async for answer in stream:
-                    answers.append(answer)
-                    if enough(answers):
-                        break
-            finally:
-                await stream.aclose()
-            return answers
-
-        return await self.run(collect)
-
     async def run(self, ask: Callable[[Peer], Awaitable[T]]) -> T:
         """Ask one peer, and those after it where that cannot help. What is asked must bear repetition."""
         await self.open()
@@ -161,6 +144,11 @@ class Pool:
         await self.open()
         self._rebalance()
         return self._candidates()[0]
+
+    async def recover(self, failures: int) -> None:
+        """Wait a little, the longer the more failures there were in a row, where no peer is well."""
+        if not any(peer.healthy for peer in self._peers):
+            await asyncio.sleep(PAUSE_SECONDS * failures)
 
     def blame(self, peer: Peer, error: StorageError) -> None:
         """Count a failure of the peer. Raises `error` if another peer would answer the same."""
