@@ -23,6 +23,8 @@ from lading.storage.frostfs.objects import Piece
 from lading.storage.frostfs.pool import Pool
 from lading.testing.storage.trial import noise
 
+LARGE_PARTS = -(-len(LARGE) // (64 * 1024))
+
 
 class Forging(Node):
     """Its answers are signed, but not these ones."""
@@ -175,6 +177,34 @@ async def test_a_part_whose_answer_was_lost(cluster: Cluster, monkeypatch: pytes
 
 def _full(**_: Any) -> IO[bytes]:
     return Path("/dev/full").open("r+b", buffering=0)
+
+
+@pytest.mark.parametrize("lost", [2, LARGE_PARTS - 1, LARGE_PARTS], ids=["a part", "the last part", "the link"])
+async def test_what_is_begun_and_fails_leaves_nothing(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    storage, put = cluster.storage(), Pool.put
+    await storage.put("/target", b"old")
+    await write(storage, "/source", LARGE)
+
+    async def failing(pool: Pool, *arguments: Any) -> Message:
+        sent.append(1)
+        if len(sent) > lost:
+            raise UnavailableError("frostfs", "no peer can be reached")
+        return await put(pool, *arguments)
+
+    for work in (lambda: storage.put("/target", LARGE), lambda: storage.move("/source", "/target")):
+        sent: list[int] = []
+        before = set(cluster.store.objects) - cluster.store.removed
+        with monkeypatch.context() as failed:
+            failed.setattr(Pool, "put", failing)
+            with pytest.raises(UnavailableError):
+                await work()
+        for each in (storage, cluster.storage()):
+            assert await each.get("/target") == b"old"
+            assert await read(each, "/source") == LARGE
+        made = set(cluster.store.objects) - cluster.store.removed - before
+        assert {cluster.store.objects[each][0].object_type for each in made} <= {1}
 
 
 async def test_a_full_disk(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,7 @@ class Chain:
             known = bytes.fromhex(state) if state.isalnum() and len(state) % 2 == 0 else b""
             self._hasher = Hasher.restore("sha256", known, self._made)
         self._gather(begun, None)
+        self._whole = b""
         self._doubtful = bool(begun)
         """Whether there may be parts that are not among `parts`."""
 
@@ -195,6 +196,7 @@ class Chain:
         digest = bytes.fromhex(self._hasher.digest().encoded)
         header = author.header(self._objects.pool.epoch, size, digest, attributes)
         parent = Parent(*author.signed(header), header)
+        self._whole = parent.id
         await self._make(split(self.split_id, self._last(), parent))
         if len(self.parts) <= MOST_CHILDREN:
             children = [part.id for part in self.parts]
@@ -202,6 +204,8 @@ class Chain:
         return self._objects.remember(parent.id, header)
 
     async def discard(self) -> None:
+        """Also of what `finish` had begun to make: the whole goes first, or it would stay as one without parts."""
+        await self._objects.delete([self._whole] if self._whole else [])
         await self._objects.delete([part.id for part in self.parts])
 
     def close(self) -> None:

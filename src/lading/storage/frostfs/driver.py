@@ -330,6 +330,9 @@ class FrostfsStorage:
             try:
                 await chain.add(data)
                 await chain.finish(key, order)
+            except BaseException:
+                await chain.discard()
+                raise
             finally:
                 chain.close()
         await self.remove(replaced)
