@@ -78,7 +78,7 @@ class Cluster:
 
     def parameters(self, place: Path) -> dict[str, Any]:
         """Of the driver, in a configuration."""
-        peers = {str(number): {"address": f"grpc://{node.address}"} for number, node in enumerate(self.nodes)}
+        peers = {number: {"address": f"grpc://{node.address}"} for number, node in enumerate(self.nodes)}
         wallet = {"path": str(self.wallet(place)), "password": ""}
         return {"wallet": wallet, "peers": peers, "container": self.name}
 

@@ -210,7 +210,7 @@ def test_variables_reach_every_parameter(
     node = cluster.nodes[1]
     cluster.nodes[0].end()
     peers = settings["storage"]["frostfs"]["peers"]
-    del peers["1"]
+    del peers[1]
     monkeypatch.setattr(
         process, "_environment", lambda: {**os.environ, "REGISTRY_STORAGE_FROSTFS_PEERS_0_ADDRESS": node.address}
     )
