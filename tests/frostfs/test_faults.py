@@ -20,6 +20,7 @@ from lading.registry.ports import PathNotFoundError, StorageError, StorageFullEr
 from lading.storage.frostfs import FrostfsStorage, Timing, chain, objects
 from lading.storage.frostfs.encoding import Message
 from lading.storage.frostfs.objects import Piece
+from lading.storage.frostfs.peer import Peer
 from lading.storage.frostfs.pool import Pool
 from lading.testing.storage.trial import noise
 
@@ -96,6 +97,30 @@ async def test_a_peer_that_was_not_there_at_the_start() -> None:
         other.end()
         assert await storage.get("/a") == b"content"
         assert await storage.list("/") == ["a"]
+    finally:
+        cluster.end()
+
+
+async def test_all_who_wait_for_the_first_connection_have_one_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the last of them waited for the failures of all before."""
+    cluster, tried, connect = Cluster(nodes=2), [], Peer.connect
+
+    async def connecting(peer: Peer, seconds: float) -> Message:
+        tried.append(peer)
+        return await connect(peer, seconds)
+
+    try:
+        monkeypatch.setattr(Peer, "connect", connecting)
+        cluster.end()
+        storage = cluster.storage(Timing(connection=0.3, request=2))
+        outcomes = await asyncio.gather(*(storage.list("/") for _ in range(5)), return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {UnavailableError}
+        assert len(tried) == 2
+        for node in cluster.nodes:
+            node.begin()
+        assert await storage.list("/") == []
+        await storage.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
     finally:
         cluster.end()
 
