@@ -30,8 +30,8 @@ from lading.storage.frostfs.pool import Pool
 
 T = TypeVar("T")
 
-CHUNK_BYTES = 3 * 1024**2
-"""Nodes take messages of 4 MiB."""
+CHUNK_BYTES = 1024**2
+"""Nodes take messages of 4 MiB; each is in memory several times."""
 
 REMEMBERED = 100_000
 """Headers, some 600 bytes each."""
@@ -182,11 +182,13 @@ class Objects:
                 async with contextlib.aclosing(peer.stream(f"{_SERVICE}GetRange", body)) as answers:
                     async for answer in answers:
                         chunk = answer.data(1)
+                        del answer
                         if offset + len(chunk) > end:
                             raise UnreachableError(peer.address.target, _OTHER_SIZE)
                         offset += len(chunk)
                         failures = 0
                         yield chunk
+                        del chunk
                 if offset != end:
                     raise UnreachableError(peer.address.target, _OTHER_SIZE)
             except StorageError as error:

@@ -40,6 +40,9 @@ DELETE = 5
 _OPTIONS = [
     ("grpc.max_receive_message_length", 16 * 1024**2),
     ("grpc.keepalive_timeout_ms", 5000),
+    # So much of a stream is on its way: left to itself it grows, and a worker's memory with it.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 1024**2),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
@@ -136,7 +139,9 @@ class Peer:
                     raw = await asyncio.wait_for(answers.read(), max(self._timeout, STALL_SECONDS))
                 if not isinstance(raw, bytes):  # the end
                     return
-                yield self._body(raw)
+                body, raw = self._body(raw), b""  # the bytes of an object are not to be held on to
+                yield body
+                del body
         finally:
             answers.cancel()
 
