@@ -1,39 +1,31 @@
-"""Lists that the store answers. Read by the SDK's description of them, they take most of the time of a page."""
+"""Lists that the store answers. Read by the SDK's description of them, they are most of the time of a page."""
 
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
 _ROOT = "ListBucketResult"
-_EMPTY = b"<ListBucketResult/>"
 
 _CONVERTED: dict[str, Callable[[str], Any]] = {
     "LastModified": datetime.datetime.fromisoformat,
     "Size": int,
 }
 _OF_OBJECTS = frozenset({"Key", "LastModified", "ETag", "Size"})
-_OF_PAGES = frozenset({"NextContinuationToken", "EncodingType"})
+_ENCODED = ("Key", "Prefix")
+"""If the list says so."""
 
 
-def read_lists(client: Any) -> None:
-    """Let a client of the SDK read its lists of objects here; signatures, retries and errors stay its own."""
-    client.meta.events.register("before-parse.s3.ListObjectsV2", _read, unique_id="lading-lists")
-
-
-def _read(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Whatever is not the list that is expected is left to the SDK."""
-    if response_dict["status_code"] != 200:
-        return
+def page(body: bytes) -> dict[str, Any] | None:
+    """What is used of a list of objects, with the SDK's names; None where it is not one."""
     try:
-        page = _page(response_dict["body"])
+        return _page(body)
     except (ElementTree.ParseError, ValueError):
-        return
-    if page is not None:
-        customized_response_dict.update(page)
-        response_dict["body"] = _EMPTY
+        return None
 
 
 def _page(body: bytes) -> dict[str, Any] | None:
@@ -42,6 +34,7 @@ def _page(body: bytes) -> dict[str, Any] | None:
     if _local(root) != _ROOT:
         return None
     page: dict[str, Any] = {"IsTruncated": False}
+    encoded = False
     objects: list[dict[str, Any]] = []
     prefixes: list[dict[str, Any]] = []
     for element in root:
@@ -52,8 +45,12 @@ def _page(body: bytes) -> dict[str, Any] | None:
             prefixes.append(_fields(element, {"Prefix"}))
         elif name == "IsTruncated":
             page[name] = element.text == "true"
-        elif name in _OF_PAGES:
+        elif name == "NextContinuationToken":
             page[name] = element.text or ""
+        elif name == "EncodingType":
+            encoded = element.text == "url"
+    for each in itertools.chain(objects, prefixes) if encoded else ():
+        each.update({name: unquote_plus(each[name]) for name in _ENCODED if name in each})
     # As of the SDK: a list that is empty is not there.
     return page | ({"Contents": objects} if objects else {}) | ({"CommonPrefixes": prefixes} if prefixes else {})
 
