@@ -98,7 +98,7 @@ async def test_a_list_is_what_the_sdk_makes_of_it(
 ) -> None:
     store.text = lambda _: text
     mine = await listed(store)
-    monkeypatch.setattr(answers, "page", lambda _: None)
+    monkeypatch.setattr(answers, "read", lambda *_: None)
     assert mine == await listed(store)
     if text == FULL:
         assert [each["Key"] for each in mine["Contents"]] == ["a+b/c", "a/d"]

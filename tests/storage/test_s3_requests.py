@@ -270,6 +270,21 @@ OPERATIONS: list[tuple[str, dict[str, object]]] = [
     ("delete_object", {"Key": NAME}),
     ("list_objects_v2", {"Prefix": "a b/+~", "MaxKeys": 7, "StartAfter": "a b/+~c", "Delimiter": "/"}),
     ("list_objects_v2", {"Prefix": "", "ContinuationToken": "t/+="}),
+    ("list_multipart_uploads", {"Prefix": "a b/+~"}),
+    ("list_multipart_uploads", {"Prefix": "a", "KeyMarker": "a/ +", "UploadIdMarker": "u/+="}),
+    ("create_multipart_upload", {"Key": NAME, **options(None, **EVERY).attributes}),
+    ("list_parts", {"Key": NAME, "UploadId": "an id/+=", "PartNumberMarker": 7}),
+    ("abort_multipart_upload", {"Key": NAME, "UploadId": "an id/+="}),
+    (
+        "complete_multipart_upload",
+        {"Key": NAME, "UploadId": "u", "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": '"<e>&"'}] * 2}},
+    ),
+    ("copy_object", {"Key": NAME, "CopySource": f"bucket/{NAME}", "MetadataDirective": "REPLACE"}),
+    ("copy_object", {"Key": NAME, "CopySource": f"bucket/{NAME}", **options(None, **EVERY).attributes}),
+    (
+        "upload_part_copy",
+        {"Key": NAME, "UploadId": "u", "PartNumber": 7, "CopySource": NAME, "CopySourceRange": "bytes=5-8"},
+    ),
 ]
 OF_THE_SDK = {"amz-sdk-invocation-id", "amz-sdk-request", "authorization", "user-agent", "x-amz-date", "expect"}
 """Each differs in each request, or says what sent it."""
@@ -301,7 +316,7 @@ async def test_what_is_asked_directly_is_what_the_sdk_asks(
 
     try:
         directly = await asked()
-        monkeypatch.setattr(direct, "_METHODS", {})
+        monkeypatch.setattr(direct, "_OPERATIONS", {})
         by_the_sdk = await asked()
     finally:
         await bucket.close()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from xml.etree import ElementTree
 
 import aiohttp
 from aiobotocore.credentials import AioCredentials
@@ -24,19 +25,31 @@ from botocore.utils import get_environ_proxies
 
 from lading.storage.s3 import answers
 
-_METHODS = {
-    "get_object": "GET",
-    "head_object": "HEAD",
-    "put_object": "PUT",
-    "upload_part": "PUT",
-    "delete_object": "DELETE",
-    "list_objects_v2": "GET",
+_OPERATIONS = {
+    "abort_multipart_upload": ("DELETE", ""),
+    "complete_multipart_upload": ("POST", ""),
+    "copy_object": ("PUT", ""),
+    "create_multipart_upload": ("POST", "uploads"),
+    "delete_object": ("DELETE", ""),
+    "get_object": ("GET", ""),
+    "head_object": ("HEAD", ""),
+    "list_multipart_uploads": ("GET", "uploads"),
+    "list_objects_v2": ("GET", "list-type=2&encoding-type=url"),
+    "list_parts": ("GET", ""),
+    "put_object": ("PUT", ""),
+    "upload_part": ("PUT", ""),
+    "upload_part_copy": ("PUT", ""),
 }
+"""The method of each, and what its query has in any case."""
+
 _HEADERS = {
     "ACL": "x-amz-acl",
     "ContentType": "Content-Type",
+    "CopySource": "x-amz-copy-source",
+    "CopySourceRange": "x-amz-copy-source-range",
     "IfMatch": "If-Match",
     "IfNoneMatch": "If-None-Match",
+    "MetadataDirective": "x-amz-metadata-directive",
     "Range": "Range",
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
     "ServerSideEncryption": "x-amz-server-side-encryption",
@@ -45,15 +58,21 @@ _HEADERS = {
 _PARAMETERS = {
     "ContinuationToken": "continuation-token",
     "Delimiter": "delimiter",
+    "KeyMarker": "key-marker",
     "MaxKeys": "max-keys",
     "PartNumber": "partNumber",
+    "PartNumberMarker": "part-number-marker",
     "Prefix": "prefix",
     "StartAfter": "start-after",
     "UploadId": "uploadId",
+    "UploadIdMarker": "upload-id-marker",
 }
 _MISSING = (b"<Code>NoSuchKey</Code>", b"<Code>NoSuchUpload</Code>")
 _SUCCESSES = frozenset({200, 204, 206})
+_PLAIN = "/~"
+"""What is not encoded in the names of objects, beside what never is."""
 _PROBE = "x"
+_SPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
 class Missing(Exception):  # noqa: N818  an answer like others
@@ -101,7 +120,7 @@ class Direct:
 
     async def ask(self, operation: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """None where the SDK is to ask. Raises `Missing`."""
-        if operation not in _METHODS:
+        if operation not in _OPERATIONS:
             return None
         try:
             place = self._place or await self._learn()
@@ -123,23 +142,23 @@ class Direct:
         return self._place
 
     async def _request(self, place: _Place, operation: str, arguments: Mapping[str, Any]) -> AWSPreparedRequest:
+        method, fixed = _OPERATIONS[operation]
+        url = place.url + quote(arguments.get("Key", ""), safe=_PLAIN)
+        if "Key" not in arguments and urlsplit(url).path != "/":
+            url = url.removesuffix("/")
         query = {_PARAMETERS[name]: value for name, value in arguments.items() if name in _PARAMETERS}
-        if operation == "list_objects_v2":
-            url = place.url if urlsplit(place.url).path == "/" else place.url.removesuffix("/")
-            query |= {"list-type": "2", "encoding-type": "url"}
-        else:
-            url = place.url + quote(arguments["Key"], safe="/~")
-        if query:
-            url += "?" + urlencode(query, quote_via=quote, safe="~")
-        request = AWSRequest(_METHODS[operation], url, data=arguments.get("Body"))
+        if fixed or query:
+            url += "?" + "&".join(filter(None, (fixed, urlencode(query, quote_via=quote, safe="~"))))
+        parts = arguments.get("MultipartUpload")
+        request = AWSRequest(method, url, data=arguments.get("Body") if parts is None else _document(parts))
         request.context["client_config"] = config = self._client.meta.config
         request.headers["User-Agent"] = config.user_agent
         for name, value in arguments.items():
             if name in _HEADERS:
-                request.headers[_HEADERS[name]] = value
+                request.headers[_HEADERS[name]] = quote(value, safe=_PLAIN) if name == "CopySource" else value
         credentials = await self._credentials.get_frozen_credentials()
         S3SigV4Auth(credentials, "s3", place.region).add_auth(request)
-        return AWSPreparedRequest(request.method, url, request.headers, request.data, stream_output=True)
+        return AWSPreparedRequest(method, url, request.headers, request.data, stream_output=True)
 
 
 class _Body:
@@ -163,25 +182,31 @@ class _Body:
         self.close()
 
 
+def _document(parts: Mapping[str, Any]) -> bytes:
+    """Of the parts that an upload is completed from."""
+    root = ElementTree.Element("CompleteMultipartUpload", xmlns=_SPACE)
+    for part in parts["Parts"]:
+        element = ElementTree.SubElement(root, "Part")
+        for name, value in part.items():
+            ElementTree.SubElement(element, name).text = str(value)
+    return ElementTree.tostring(root)
+
+
 async def _answer(operation: str, response: aiohttp.ClientResponse) -> Mapping[str, Any] | None:
-    headers, method = response.headers, _METHODS[operation]
-    told = b""
-    if operation != "get_object" or response.status not in _SUCCESSES:
-        told = await response.read()
+    headers, opens = response.headers, operation == "get_object" and response.status in _SUCCESSES
+    told = b"" if opens else await response.read()
     if response.status not in _SUCCESSES:
-        if response.status == 404 and (method == "HEAD" or any(code in told for code in _MISSING)):
+        if response.status == 404 and (operation == "head_object" or any(code in told for code in _MISSING)):
             raise Missing
         return None
     answer: dict[str, Any] = {
         "ResponseMetadata": {"HTTPStatusCode": response.status, "HTTPHeaders": headers},
         "ETag": headers.get("ETag", ""),
     }
-    if operation == "list_objects_v2":
-        page = answers.page(told)
-        return None if page is None else answer | page
-    if operation == "get_object":
-        answer["Body"] = _Body(response)
-    if method in {"GET", "HEAD"}:
+    if answers.expected(operation):
+        document = answers.read(operation, told)
+        return None if document is None else answer | document
+    if operation in {"get_object", "head_object"}:
         if "Content-Length" not in headers or "Last-Modified" not in headers:
             response.close()
             return None
@@ -189,4 +214,6 @@ async def _answer(operation: str, response: aiohttp.ClientResponse) -> Mapping[s
         answer["LastModified"] = parsedate_to_datetime(headers["Last-Modified"])
     if "Content-Range" in headers:
         answer["ContentRange"] = headers["Content-Range"]
+    if opens:
+        answer["Body"] = _Body(response)
     return answer
