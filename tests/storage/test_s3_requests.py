@@ -351,3 +351,31 @@ async def test_what_is_not_there_is_asked_for_once(store: Store) -> None:
             await bucket.call("get_object", KEY, Key=NAME)
     finally:
         await bucket.close()
+
+
+async def test_a_url_is_signed_once_in_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [1000.0]
+    monkeypatch.setattr("lading.storage.s3.bucket.time.monotonic", lambda: times[0])
+    storage = S3Storage(options(region="eu-west-1"))
+
+    async def urls() -> tuple[str | None, str | None]:
+        return await storage.redirect(KEY, "GET"), await storage.redirect(KEY, "HEAD")
+
+    try:
+        first = await urls()
+        assert first[0] != first[1]
+        times[0] += 29
+        assert await urls() == first
+        assert (await storage.redirect(f"{KEY}2", "GET")) not in first
+        signed: list[str] = []
+        real = storage._bucket._signer.generate_presigned_url
+        monkeypatch.setattr(
+            storage._bucket._signer,
+            "generate_presigned_url",
+            lambda operation, **given: signed.append(operation) or real(operation, **given),
+        )
+        times[0] += 2
+        await urls()
+        assert signed == ["get_object", "head_object"]
+    finally:
+        await storage.close()

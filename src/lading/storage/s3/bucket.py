@@ -33,6 +33,9 @@ MAXIMUM_PART = 5 * 1024 * MEBIBYTE
 MAXIMUM_PARTS = 10_000
 
 PRESIGNED_SECONDS = 20 * 60
+SHARED_SECONDS = 30.0
+"""So long all who ask for an object are sent to the same URL: to sign one takes as long as the rest."""
+SHARED_URLS = 4096
 ATTEMPTS = 4
 CONNECT_SECONDS = 5.0
 CONNECTIONS = 128
@@ -106,6 +109,9 @@ class Bucket:
         self._client: Any = None
         self._signer: Any = None
         self._direct: Direct | None = None
+        self._signed: dict[tuple[str, str], str] = {}
+        """The URLs that were made since `_signed_since`."""
+        self._signed_since = 0.0
         self._static = (options.accesskey, options.secretkey) if options.accesskey and options.secretkey else None
 
     def name(self, key: str) -> str:
@@ -159,6 +165,13 @@ class Bucket:
         return found[0] if found else None
 
     async def url(self, operation: str, key: str) -> str:
+        """One that is valid for `PRESIGNED_SECONDS`, or up to `SHARED_SECONDS` less."""
+        now = time.monotonic()
+        if now - self._signed_since > SHARED_SECONDS or len(self._signed) >= SHARED_URLS:
+            self._signed.clear()
+            self._signed_since = now
+        if (signed := self._signed.get((operation, key))) is not None:
+            return signed
         with errors(key):
             if self._client is None:
                 await self._open()
@@ -166,6 +179,7 @@ class Bucket:
             url: str = await self._signer.generate_presigned_url(
                 operation, Params=arguments, ExpiresIn=PRESIGNED_SECONDS
             )
+            self._signed[operation, key] = url
             return url
 
     async def connect(self) -> None:
