@@ -48,7 +48,7 @@ PULLS: list[tuple[Pull, str, list[str]]] = [
 class Node:
     """One process of a registry; `asked` are the keys that it asked for."""
 
-    def __init__(self, store: MemoryStorage, deletions: bytearray, seconds: float = 10.0) -> None:
+    def __init__(self, store: MemoryStorage, deletions: memoryview, seconds: float = 10.0) -> None:
         self._watched = Redirecting(store)
         trust = Trust(seconds, deletions)
         self.registry = Registry.over(EndingStorage(self._watched, trust.end), trust=trust)
@@ -81,7 +81,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 async def test_a_pull_asks_once_in_ten_seconds(
     pull: Pull, link: str, opened: list[str], store: MemoryStorage, now: list[float]
 ) -> None:
-    node = Node(store, bytearray(8))
+    node = Node(store, memoryview(bytearray(8)))
     await pull(node.registry)
     assert link in node.asked
     now[0] += 9.9
@@ -97,7 +97,7 @@ async def test_without_a_cache_each_pull_asks(
     pull: Pull, link: str, opened: list[str], store: MemoryStorage
 ) -> None:
     del opened
-    node = Node(store, bytearray(8), seconds=0)
+    node = Node(store, memoryview(bytearray(8)), seconds=0)
     for _ in range(3):
         await pull(node.registry)
         assert link in node.asked
@@ -108,7 +108,7 @@ async def test_a_deletion_by_a_process_of_the_node_is_noticed_at_once(
     pull: Pull, link: str, opened: list[str], store: MemoryStorage
 ) -> None:
     del link, opened
-    deletions = bytearray(8)
+    deletions = memoryview(bytearray(8))
     mine, other = Node(store, deletions), Node(store, deletions)
     await pull(mine.registry)
     if pull is manifest:
@@ -120,7 +120,7 @@ async def test_a_deletion_by_a_process_of_the_node_is_noticed_at_once(
 
 
 async def test_what_is_put_away_is_noticed_at_once(store: MemoryStorage) -> None:
-    deletions = bytearray(8)
+    deletions = memoryview(bytearray(8))
     node, trust = Node(store, deletions), Trust(10.0, deletions)
     await redirect(node.registry)
     await EndingStorage(store, trust.end).move(DATA, f"{DATA}-away")
@@ -129,7 +129,7 @@ async def test_what_is_put_away_is_noticed_at_once(store: MemoryStorage) -> None
 
 
 async def test_a_push_is_never_told_what_is_only_believed(store: MemoryStorage) -> None:
-    node = Node(store, bytearray(8))
+    node = Node(store, memoryview(bytearray(8)))
     for pull, _, _ in PULLS:
         await pull(node.registry)
     # By another node, of which this one does not hear.

@@ -12,12 +12,12 @@ from lading.registry.trust import Trust
 TRUST_SECONDS = 10.0
 """So long a deletion by another node, or another program, may go unnoticed by pulls."""
 
-_deletions: list[mmap.mmap] = []
+_deletions: list[memoryview] = []
 
 
 def prepare() -> None:
     """To be called before there are processes: so each hears of deletions by the others."""
-    _deletions.append(mmap.mmap(-1, mmap.PAGESIZE))
+    _deletions.append(memoryview(mmap.mmap(-1, mmap.PAGESIZE)))
 
 
 def trust(configuration: Configuration, storage: Storage) -> Trust | None:

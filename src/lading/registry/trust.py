@@ -5,8 +5,7 @@ Requests that only read may believe it, where to ask is a request of its own.
 
 from __future__ import annotations
 
-import mmap
-import os
+import secrets
 import time
 from typing import NamedTuple
 
@@ -26,9 +25,9 @@ class Trust:
     None is believed for 0 seconds.
     """
 
-    def __init__(self, seconds: float = 0.0, deletions: mmap.mmap | bytearray | None = None) -> None:
+    def __init__(self, seconds: float = 0.0, deletions: memoryview | None = None) -> None:
         self._seconds = seconds
-        self._deletions = bytearray(_WORD) if deletions is None else deletions
+        self._deletions = memoryview(bytearray(_WORD)) if deletions is None else deletions
 
     @property
     def now(self) -> Moment:
@@ -42,4 +41,4 @@ class Trust:
     def end(self) -> None:
         """Of all that was asked before. To be called when something has been deleted."""
         # No counter: two processes might count to the same number.
-        self._deletions[:_WORD] = os.urandom(_WORD)
+        self._deletions[:_WORD] = secrets.token_bytes(_WORD)
