@@ -182,13 +182,11 @@ class Objects:
                 async with contextlib.aclosing(peer.stream(f"{_SERVICE}GetRange", body)) as answers:
                     async for answer in answers:
                         chunk = answer.data(1)
-                        del answer
                         if offset + len(chunk) > end:
                             raise UnreachableError(peer.address.target, _OTHER_SIZE)
                         offset += len(chunk)
                         failures = 0
                         yield chunk
-                        del chunk
                 if offset != end:
                     raise UnreachableError(peer.address.target, _OTHER_SIZE)
             except StorageError as error:

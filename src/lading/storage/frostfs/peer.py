@@ -139,9 +139,7 @@ class Peer:
                     raw = await asyncio.wait_for(answers.read(), max(self._timeout, STALL_SECONDS))
                 if not isinstance(raw, bytes):  # the end
                     return
-                body, raw = self._body(raw), b""  # the bytes of an object are not to be held on to
-                yield body
-                del body
+                yield self._body(raw)
         finally:
             answers.cancel()
 
