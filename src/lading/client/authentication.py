@@ -189,12 +189,9 @@ class Authenticator:
     async def _login(self, asked_by: URL, scope: str) -> Login | None:
         if self._credentials is None:
             return None
-        host = asked_by.host or ""
         kind, _, rest = scope.rpartition(" ")[2].partition(":")
         repository = rest.rpartition(":")[0] if kind == "repository" else ""
-        return await self._credentials.login(
-            host if asked_by.is_default_port() else f"{host}:{asked_by.port}", repository
-        )
+        return await self._credentials.login(asked_by.host_port_subcomponent or "", repository)
 
 
 def _realm(challenge: Challenge) -> URL:

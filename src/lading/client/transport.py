@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import time
 import urllib.request
@@ -80,7 +81,7 @@ class Transport:
         if parsed.scheme not in {"http", "https"} or not parsed.host:
             raise ValueError("must be a URL that begins with http:// or https://")
         self.origin = parsed.origin()
-        self.host = self.origin.authority
+        self.host = self.origin.raw_authority
         self.timing = options.get("timing") or Timing()
         self._authenticator = Authenticator(
             self.origin, credentials, self._fetch_token, options.get("token_servers", frozenset())
@@ -248,7 +249,7 @@ class Transport:
                 middlewares=() if method in {"GET", "HEAD"} else (_once,),
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise UnreachableError(f"{url.authority}: {describe(error)}") from error
+            raise UnreachableError(f"{url.raw_authority}: {describe(error)}") from error
 
 
 async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -258,7 +259,7 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise UnreachableError(f"{request.url.authority}: {describe(error)}") from error
+        raise UnreachableError(f"{request.url.raw_authority}: {describe(error)}") from error
 
 
 def _proxy(url: URL) -> str | None:
@@ -302,5 +303,7 @@ def describe(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorSSLError) and "WRONG_VERSION_NUMBER" in str(error):
         return "does not speak TLS"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect: {error.os_error.strerror or error.os_error}"
+        number, reason = error.os_error.errno, error.os_error.strerror
+        # What asyncio has to say is a line of Python; numbers of a name that nobody knows are below 0.
+        return f"cannot connect: {os.strerror(number) if number and number > 0 else reason or error.os_error}"
     return str(error) or type(error).__name__

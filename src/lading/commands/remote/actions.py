@@ -26,6 +26,7 @@ from lading.client import (
     push_files,
 )
 from lading.client.layout import MARKER
+from lading.commands.remote.arguments import reference_of
 from lading.commands.remote.connections import registries
 from lading.commands.remote.inspection import inspect
 from lading.commands.remote.progress import Bar, mebibytes
@@ -179,6 +180,7 @@ async def _pull(options: argparse.Namespace) -> Said:
             return Said({"reference": str(reference), "digest": content.digest, "files": paths}, paths)
         layout = Layout(options.directory)
         layout.create()
+        layout.check()
         tag = "" if reference.digest is not None else reference.target
         copied = await _copied(options, repository, layout, reference.target, tag)
     return _Result(copied, str(reference.with_default_tag())).said()
@@ -258,7 +260,7 @@ async def _delete(options: argparse.Namespace) -> Said:
 
 def _repository(text: str) -> ImageReference:
     try:
-        reference = ImageReference.normalize(text)
+        reference = reference_of(text)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if reference.tag or reference.digest:
