@@ -11,13 +11,17 @@ from tests.client.scripted import answer, scripted
 
 from lading.client import (
     AuthFile,
+    Descriptor,
     Digest,
     InvalidAnswerError,
     NotFoundError,
+    Platform,
     RefusedError,
     RegistryClient,
+    Repository,
     Timing,
     UnreachableError,
+    copy,
 )
 from lading.oci import building, media
 
@@ -133,6 +137,16 @@ async def test_a_digest_that_is_none_is_not_asked_for() -> None:
             with pytest.raises(ValueError, match="digest"):
                 await there.manifest("a", reference)
         assert registry.asked == []
+
+
+async def test_a_child_whose_digest_is_none() -> None:
+    child = Descriptor(media.OCI_MANIFEST, "sha256:0", 1, platform=Platform("linux", "amd64"))
+    data = json.dumps({"schemaVersion": 2, "manifests": [building.fields(child)]}).encode()
+    index = answer(200, data, Content_Type=media.OCI_INDEX)
+    async with scripted(lambda *_: index) as registry, client(registry.host) as there:
+        place = Repository(there, "a")
+        with pytest.raises(InvalidAnswerError, match="digest"):
+            await copy(place, place, "b", platform=child.platform)
 
 
 @pytest.mark.parametrize("realm", ["https://elsewhere.invalid/token", "https://127.0.0.1/token", ""])
