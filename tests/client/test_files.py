@@ -36,6 +36,14 @@ async def test_two_layers_of_one_name_are_refused(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["link"]
 
 
+async def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    talker = Talker()
+    with pytest.raises(FilesError, match="there already"):
+        await pull_files(talker, artifact(layer("a"), layer("b")), str(tmp_path), overwrite=True)
+    assert talker.taken == 0
+
+
 async def test_one_layer_twice_is_one_file(tmp_path: Path) -> None:
     talker = Talker()
     assert await pull_files(talker, artifact(layer("a"), layer("a")), str(tmp_path)) == [str(tmp_path / "a")]

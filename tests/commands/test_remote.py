@@ -21,6 +21,8 @@ from lading.cli import main
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(110)]
 
 MANY = content.multi_arch("many")
+OTHERS = ("REGISTRY_AUTH_FILE", "DOCKER_AUTH_CONFIG", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
+"""Variables that name logins; without them these are below HOME."""
 
 
 class Run(Protocol):
@@ -33,7 +35,7 @@ class Run(Protocol):
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     def ran(*arguments: str | Path, status: int = 0) -> str:
         with monkeypatch.context() as patch:
-            for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+            for name in OTHERS:
                 patch.delenv(name, raising=False)
             patch.setenv("HOME", str(tmp_path / "home"))
             try:

@@ -107,7 +107,7 @@ def _check_free(targets: Collection[str], *, overwrite: bool) -> None:
     for target in targets:
         if target in folders:
             raise FilesError(f"{target}: two layers have this name, and one of them has files below it")
-        if not overwrite and os.path.lexists(target):
+        if os.path.lexists(target) and (not overwrite or os.path.isdir(target)):
             raise FilesError(f"{target}: is there already")
 
 

@@ -83,7 +83,7 @@ class Layout:
         return await self._content(self._find(reference))
 
     async def has_manifest(self, digest: Digest) -> bool:
-        """What is corrupt is not there."""
+        """With all that it names; a manifest that is corrupt is not there."""
         left, seen = [Descriptor("", digest, 0)], set()
         while left:
             each = left.pop()
@@ -148,10 +148,10 @@ class Layout:
     def _find(self, reference: str) -> Descriptor:
         entries = self.entries()
         if not reference:
-            named = [entry for entry in entries if entry.annotations.get(REF_NAME)] or entries
-            if len({entry.digest for entry in named}) != 1:
-                raise LayoutError(f"{self.path}: has {len(named)} images: say which by its tag or digest")
-            return named[0]
+            tagged = [entry for entry in entries if entry.annotations.get(REF_NAME)] or entries
+            if len({entry.digest for entry in tagged}) != 1:
+                raise LayoutError(f"{self.path}: has {len(tagged)} images: say which by its tag or digest")
+            return tagged[0]
         for entry in reversed(entries):  # the last of those with one name is the youngest
             if reference in {entry.digest, entry.annotations.get(REF_NAME)}:
                 return entry
