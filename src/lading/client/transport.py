@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import random
+import socket
+import ssl
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -297,13 +299,18 @@ def _may_be_done(failure: ClientError) -> bool:
     return isinstance(failure, UnreachableError) or (isinstance(failure, AnswerError) and failure.status >= 500)
 
 
+def _reason(error: OSError) -> str:
+    """The system's own words, as asyncio's are a line of Python; other numbers are not the system's."""
+    if error.errno and not isinstance(error, ssl.SSLError | socket.gaierror):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
+
 def describe(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, aiohttp.ClientConnectorSSLError) and "WRONG_VERSION_NUMBER" in str(error):
         return "does not speak TLS"
     if isinstance(error, aiohttp.ClientConnectorError):
-        number, reason = error.os_error.errno, error.os_error.strerror
-        # What asyncio has to say is a line of Python; numbers of a name that nobody knows are below 0.
-        return f"cannot connect: {os.strerror(number) if number and number > 0 else reason or error.os_error}"
+        return f"cannot connect: {_reason(error.os_error)}"
     return str(error) or type(error).__name__
