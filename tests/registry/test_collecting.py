@@ -244,6 +244,26 @@ async def test_a_manifest_of_a_sparse_index_elsewhere_does_not_outlive_its_layer
     assert layout.manifest_link(APP, Digest(child.manifest.digest)) not in await dump(storage)
 
 
+async def test_a_slow_disk_gets_pauses(clock: Clock) -> None:
+    """Between things that are put away, four times as long as each took, and at most 0.1 s."""
+    slow, pauses = [0.01], []
+
+    def take_long(operation: str, key: str) -> None:
+        if operation == "move" and "quarantine" in key:
+            clock.now += slow[0]
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(round(seconds, 3))
+
+    for slow[0], pause in [(0.0, 0.001), (0.01, 0.04), (5.0, 0.1)]:
+        storage = MemoryStorage()
+        await garbage(storage, clock, manifest=True)
+        pauses.clear()
+        collector = Collector(Watched(storage, take_long), RULES, clock=lambda: clock.now, sleep=sleep)
+        await collector.round()
+        assert set(pauses[1:]) == {pause}, "the first is for others to hear of the batch"
+
+
 async def test_what_cannot_be_read_ends_it_before_anything_is_done(clock: Clock) -> None:
     def refuse(operation: str, key: str) -> None:
         if key == layout.tag_link(APP, Tag("kept")):
