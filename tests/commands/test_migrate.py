@@ -113,6 +113,36 @@ def test_what_may_not_be_written(configured: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        ("storage: {filesystem: {maxthreads: many}}", "storage.filesystem"),
+        ("storage: inmemory\naccess: {rules: [{repositories: [a], actions: [pull], who: [b]}]}", "access.rules"),
+        ("storage: inmemory\nhealth: {http: [{uri: ''}]}", "health.http"),
+        ("storage: inmemory\nlog: {hooks: [{type: pigeon, levels: [error]}]}", "log.hooks"),
+        ("storage: inmemory\nmiddleware: {registry: [{name: x, options: {a: b}}]}", "middleware"),
+        ("storage: inmemory\nnotifications: {endpoints: [{name: x, timeout: 1s}]}", "notifications"),
+        ("storage: inmemory\nvalidation: {manifests: {urls: {allow: ['[']}}}", "validation"),
+        ("storage: inmemory\nauth: {silly: {realm: r}, htpasswd: {realm: r}}", "auth"),
+    ],
+)
+def test_what_is_refused_is_not_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, key: str
+) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text(f"version: 0.1\nhttp: {{addr: ':5000'}}\n{more}\n")
+    found = report(config, capsys, status=1)
+    assert key in found["refused"][0]
+    assert [path for path in [*found["same"], *found["better"]] if path.startswith(key)] == []
+
+
+def test_what_a_message_says_refuses_no_key(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Such as `http:` in what is said of a URL."""
+    found = report(configure(configured.parent, {"proxy": {"remoteurl": "ftp://x"}}), capsys, status=1)
+    assert "http:" in found["refused"][0]
+    assert "http.addr" in found["better"]
+
+
+@pytest.mark.parametrize(
     ("more", "told"),
     [
         ("", "storage: no storage configuration provided"),

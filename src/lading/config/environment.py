@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lading.config.kinds import Kind, Leaf, ListOf, MapOf, Struct
-from lading.config.problems import Path, Place, dotted, printable, report
+from lading.config.problems import Path, Place, Refusal, dotted, printable
 from lading.config.yaml import ListNode, MapNode, Node, Scalar, YamlError, compose, is_null, named
 
 CONFIGURATION_PATH = "CONFIGURATION_PATH"
@@ -22,10 +22,10 @@ _MAX_INDEX_DIGITS = 9
 
 @dataclass(slots=True)
 class Outcome:
-    """What is to be said about the variables, one line each."""
+    """What is to be said about the variables. Warnings are lines."""
 
     warnings: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Refusal] = field(default_factory=list)
 
 
 class _Ignored(Exception):  # noqa: N818 - not an error: the variable says nothing the schema knows
@@ -49,7 +49,7 @@ def apply(root: MapNode, kind: Struct, environ: Mapping[str, str], prefix: str =
         except _Ignored as ignored:
             outcome.warnings.append(variable.warning(str(ignored)))
         except _Refused as reason:
-            outcome.problems.append(report(Place(name), variable.path, str(reason)))
+            outcome.problems.append(Refusal(Place(name), variable.path, str(reason)))
     return outcome
 
 
