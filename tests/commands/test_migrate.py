@@ -98,18 +98,25 @@ def test_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert told.endswith("Lading cannot take over.\n")
 
 
-def test_what_may_not_be_written(configured: Path) -> None:
+UNWRITABLE = ["repositories", "repositories/team", "repositories/team/app/_manifests/tags", "blobs", "blobs/sha256"]
+
+
+@pytest.mark.parametrize("folder", UNWRITABLE)
+def test_what_may_not_be_written(configured: Path, folder: str) -> None:
     """By a user who may read it. Root is one only without its capabilities."""
     root = configured.parent / "data"
     tag(root, "team/app", "good", b'{"schemaVersion": 2}')
-    repositories = root / REPOSITORIES
-    repositories.chmod(0o555)
+    locked = root / "docker/registry/v2" / folder
+    locked.chmod(0o555)
     less = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
     command = [*less, Path(sys.executable).with_name("lading"), "migrate", "check", configured]
+    readonly = os.environ | {"REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED": "true"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    repositories.chmod(0o755)
+    reading = subprocess.run(command, env=readonly, capture_output=True, text=True, timeout=60, check=False)
+    locked.chmod(0o755)
     assert (done.returncode, done.stderr) == (1, "")
-    assert f"  error: {repositories} cannot be written by this user" in done.stdout
+    assert f"  error: {locked} cannot be written by this user" in done.stdout
+    assert (reading.returncode, reading.stderr) == (0, ""), reading.stdout
 
 
 @pytest.mark.parametrize(
@@ -152,6 +159,10 @@ def test_what_a_message_says_refuses_no_key(configured: Path, capsys: pytest.Cap
         (
             "storage: {filesystem: {rootdirectory: /dev/null}}",
             "storage.filesystem.rootdirectory: '/dev/null'",
+        ),
+        (
+            "storage: {filesystem: {rootdirectory: /dev/null/below}}",
+            "storage.filesystem.rootdirectory: '/dev/null' is not a directory",
         ),
         ("storage: inmemory\nauth: {htpasswd: {realm: r}}", "auth.htpasswd"),
     ],

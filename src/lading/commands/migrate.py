@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from lading.compose.check import check
@@ -107,16 +108,28 @@ def _storage(loaded: Loaded) -> dict[str, Any] | None:
 
 def _unwritable(loaded: Loaded) -> str:
     """The folder of the `filesystem` driver that a push would fail in, "" if there is none."""
-    if loaded.configuration.storage.driver != "filesystem":
+    storage = loaded.configuration.storage
+    if storage.driver != "filesystem" or storage.maintenance.readonly.enabled:
         return ""
-    root = FilesystemParameters.of(loaded.configuration.storage.parameters).rootdirectory
+    root = FilesystemParameters.of(storage.parameters).rootdirectory
     for folder in (layout.REPOSITORIES, layout.BLOBS):
         path = f"{root.rstrip('/')}{folder}"
-        while path and not os.path.lexists(path):
-            path = os.path.dirname(path)
-        if not os.access(path or ".", os.W_OK | os.X_OK):
-            return path or "."
+        there = path
+        while there and not os.path.lexists(there):
+            there = os.path.dirname(there)
+        for each in _written_to(path) if there == path else [there or "."]:
+            if not os.access(each, os.W_OK | os.X_OK):
+                return each
     return ""
+
+
+def _written_to(top: str) -> Iterator[str]:
+    """A folder, and those below it in which pushes make others: none that belongs to one blob, tag or link."""
+    for folder, below, _ in os.walk(top):
+        yield folder
+        *above, _ = os.path.relpath(folder, top).split(os.sep)
+        if any(step in layout.PARTS for step in above) or (above and top.endswith(layout.BLOBS)):
+            below.clear()
 
 
 async def _survey(loaded: Loaded) -> Survey:
