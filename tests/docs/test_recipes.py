@@ -49,7 +49,7 @@ def test_getting_started(tmp_path: Path, environment: dict[str, str], ours: dict
 
 
 def checkout(folder: Path, *environments: dict[str, str]) -> str:
-    """Make the folder one after `make serve`, and of the shells those of who has done nothing else; the command."""
+    """Make the folder one after `make serve`, and the shells those of a newcomer; the command."""
     commands = Path(sys.executable).parent
     (folder / ".venv").mkdir()
     (folder / ".venv/bin").symlink_to(commands)

@@ -126,9 +126,10 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tup
     rules = [{"repositories": ["**"], "actions": ["pull"], "who": ["alice"]}]
     guard = {"auth": {"htpasswd": {"realm": "r", "path": str(users)}}, "access": {"rules": rules}}
     closed = {"storage": {"maintenance": {"readonly": {"enabled": True}}}}
+    all_tags = {"repositories": ["**"], "tags": ["*"]}
     alice = {"Authorization": f"Basic {base64.b64encode(b'alice:wonderland').decode()}"}
     with registries(lading(), folder) as start:
-        guarded, upstream, fixed = start(extra=guard), start(), start(extra={"immutable": [{"repositories": ["**"], "tags": ["*"]}]})
+        guarded, upstream, fixed = start(extra=guard), start(), start(extra={"immutable": [all_tags]})
         for each in (upstream, fixed):
             each.client.request("POST", f"/v2/app/blobs/uploads/?digest={DIGEST}", body=DATA).expect(201)
             kind = {"Content-Type": MANIFEST_TYPE}
