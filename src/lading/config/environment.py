@@ -16,6 +16,8 @@ from lading.config.problems import Path, Place, Refusal, dotted, printable
 from lading.config.yaml import ListNode, MapNode, Node, Scalar, YamlError, compose, is_null, named
 
 CONFIGURATION_PATH = "CONFIGURATION_PATH"
+_OTHERS = frozenset({CONFIGURATION_PATH, "AUTH_FILE"})
+"""What is no key: where the file is, and where podman, skopeo and `lading push` find logins."""
 
 _MAX_INDEX_DIGITS = 9
 
@@ -40,7 +42,7 @@ def apply(root: MapNode, kind: Struct, environ: Mapping[str, str], prefix: str =
     """Changes `root`. Variables that match nothing are warned about; one that is refused changes nothing."""
     outcome = Outcome()
     start = f"{prefix}_"
-    names = [name for name in environ if name.startswith(start) and name != start + CONFIGURATION_PATH]
+    names = [name for name in environ if name.startswith(start) and name.removeprefix(start) not in _OTHERS]
     split = {name: name.removeprefix(start).split("_") for name in names}
     for name in sorted(names, key=lambda name: [_order(segment) for segment in split[name]]):
         variable = _Variable(name, environ[name])
