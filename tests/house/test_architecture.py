@@ -71,6 +71,7 @@ PARTS = {
         "retention",
         "storage",
         "tokens",
+        "trust",
     )
 }
 COMPOSERS = PARTS | {
