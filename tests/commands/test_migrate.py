@@ -79,6 +79,12 @@ def test_what_is_stored(configured: Path, capsys: pytest.CaptureFixture[str]) ->
     assert told.endswith("Lading can take over, and give back.\n")
 
 
+def test_page_names_what_the_report_has(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs/migrating.md").read_text()
+    found = report(configured, capsys)
+    assert [key for key in [*found, *found["storage"]] if f"`{key}`" not in page] == []
+
+
 def test_what_is_configured(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more = {"http": {"addr": ":5000", "draintimeout": "0s"}, "log": {"level": "info"}, "auth": "ldap", "htp": 1}
     found = report(configure(configured.parent, more), capsys, status=1)
