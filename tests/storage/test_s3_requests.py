@@ -5,6 +5,7 @@ The store is a stand-in that takes everything and writes down what it was asked:
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -48,6 +49,11 @@ class Store:
     refusals: list[int] = field(default_factory=list)
     """The statuses of the next answers, all with the text `told`."""
     told: str = ""
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    """Parts are answered when it is open."""
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     async def answer(self, request: web.Request) -> web.Response:
         if request.path.startswith("/latest/"):
@@ -57,6 +63,8 @@ class Store:
         headers = {name.lower(): value for name, value in request.headers.items()}
         asked = Asked(request.method, request.path, dict(request.query), headers, await request.read())
         self.asked.append(asked)
+        if asked.operation == "PUT partNumber uploadId":
+            await self.gate.wait()
         if self.refusals:
             return web.Response(status=self.refusals.pop(0), text=self.told)
         now = "2026-01-01T00:00:00.000Z"
@@ -379,3 +387,44 @@ async def test_a_url_is_signed_once_in_half_a_minute(monkeypatch: pytest.MonkeyP
         assert signed == ["get_object", "head_object"]
     finally:
         await storage.close()
+
+
+async def test_what_comes_next_is_taken_while_a_part_is_sent(store: Store) -> None:
+    storage = S3Storage(options(store, chunksize=5 * MIB), "_uploads")
+    pieces = [bytes([number]) * MIB for number in range(8)]
+    store.gate.clear()
+    try:
+        writer = await storage.writer(SESSION, append=True)
+        async with asyncio.timeout(10):
+            for piece in pieces:
+                await writer.write([piece])
+        assert writer.size == 8 * MIB
+        store.gate.set()
+        await writer.close()
+    finally:
+        await storage.close()
+    parts = [asked.body for asked in store.asked if asked.operation == "PUT partNumber uploadId"]
+    assert [len(part) for part in parts] == [5 * MIB, 3 * MIB]
+    assert b"".join(parts) == b"".join(pieces)
+
+
+async def test_a_part_that_could_not_be_sent_is_sent_again_at_the_end(store: Store) -> None:
+    storage = S3Storage(options(store, chunksize=5 * MIB), "_uploads")
+    pieces = [bytes([number]) * MIB for number in range(7)]
+    try:
+        writer = await storage.writer(SESSION, append=True)
+        for piece in pieces[:4]:
+            await writer.write([piece])
+        store.gate.clear()
+        await writer.write([pieces[4]])
+        async with asyncio.timeout(10):
+            while not any(asked.operation == "PUT partNumber uploadId" for asked in store.asked):
+                await asyncio.sleep(0)
+            await writer.write(pieces[5:])
+        store.refusals = [403, 403]  # directly, and by the SDK
+        store.gate.set()
+        await writer.close()
+    finally:
+        await storage.close()
+    parts = {asked.query["partNumber"]: asked.body for asked in store.asked if "partNumber" in asked.query}
+    assert b"".join(parts[number] for number in sorted(parts)) == b"".join(pieces)

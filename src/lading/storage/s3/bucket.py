@@ -37,6 +37,7 @@ SHARED_SECONDS = 30.0
 """So long all who ask for an object are sent to the same URL: to sign one takes as long as the rest."""
 SHARED_URLS = 4096
 ATTEMPTS = 4
+"""The first is made directly, where it can be."""
 CONNECT_SECONDS = 5.0
 CONNECTIONS = 128
 
@@ -241,7 +242,7 @@ class Bucket:
             # Trailing checksums are refused by many a store that is not Amazon's.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS - 1 if options.v4 else ATTEMPTS},
             connect_timeout=CONNECT_SECONDS,
             read_timeout=options.silence,
             max_pool_connections=CONNECTIONS,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -158,7 +159,9 @@ class Direct:
                 request.headers[_HEADERS[name]] = quote(value, safe=_PLAIN) if name == "CopySource" else value
         credentials = await self._credentials.get_frozen_credentials()
         S3SigV4Auth(credentials, "s3", place.region).add_auth(request)
-        return AWSPreparedRequest(method, url, request.headers, request.data, stream_output=True)
+        # The transport sends a file piece by piece, and a text at once.
+        body = None if request.data is None else io.BytesIO(request.data)
+        return AWSPreparedRequest(method, url, request.headers, body, stream_output=True)
 
 
 class _Body:
