@@ -35,6 +35,12 @@ def configure(folder: Path, more: dict[str, Any]) -> Path:
     return config
 
 
+def written(folder: Path, more: str) -> Path:
+    config = folder / "config.yml"
+    config.write_text(f"version: 0.1\nhttp: {{addr: ':5000'}}\n{more}\n")
+    return config
+
+
 def report(config: Path, capsys: pytest.CaptureFixture[str], status: int = 0) -> Any:
     assert main(["migrate", "check", "--json", str(config)]) == status
     return json.loads(capsys.readouterr().out)
@@ -141,9 +147,7 @@ def test_what_may_not_be_written(configured: Path, folder: str) -> None:
 def test_what_is_refused_is_not_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, key: str
 ) -> None:
-    config = tmp_path / "config.yml"
-    config.write_text(f"version: 0.1\nhttp: {{addr: ':5000'}}\n{more}\n")
-    found = report(config, capsys, status=1)
+    found = report(written(tmp_path, more), capsys, status=1)
     assert key in found["refused"][0]
     assert [path for path in [*found["same"], *found["better"]] if path.startswith(key)] == []
 
@@ -176,9 +180,7 @@ def test_what_a_message_says_refuses_no_key(configured: Path, capsys: pytest.Cap
 def test_what_leads_nowhere_is_told_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, told: str
 ) -> None:
-    config = tmp_path / "config.yml"
-    config.write_text(f"version: 0.1\nhttp: {{addr: ':5000'}}\n{more}\n")
-    found = report(config, capsys, status=1)
+    found = report(written(tmp_path, more), capsys, status=1)
     (refused,) = found["refused"]
     assert told in refused
     assert "error" not in (found["storage"] or {})
