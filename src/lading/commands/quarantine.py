@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from lading import build
 from lading.compose.error import BuildError
-from lading.compose.storage import storage
+from lading.compose.storage import opened
 from lading.config.load import load
 from lading.registry.ports import StorageError, found
 from lading.registry.quarantine import Batch, Quarantine
@@ -88,7 +88,8 @@ def _run(config: str, work: Callable[[Quarantine], Awaitable[int]]) -> int:
     build.configure_log(loaded.configuration)
 
     async def run() -> int:
-        return await work(Quarantine(storage(loaded.configuration)))
+        async with opened(loaded.configuration) as storage:
+            return await work(Quarantine(storage))
 
     try:
         return asyncio.run(run())

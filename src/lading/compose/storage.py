@@ -64,9 +64,9 @@ def storage(
 
 
 @contextlib.asynccontextmanager
-async def opened(configuration: Configuration) -> AsyncIterator[Storage]:
+async def opened(configuration: Configuration, *, serving: bool = False) -> AsyncIterator[Storage]:
     """`storage`, for a command that ends: its connections are closed afterwards. Raises `BuildError`."""
-    made = storage(configuration)
+    made = storage(configuration, serving=serving)
     try:
         yield made
     finally:
