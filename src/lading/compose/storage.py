@@ -185,7 +185,7 @@ def _s3(configuration: Configuration) -> Storage:
         fips=of.usefipsendpoint,
         logs=of.loglevel,
     )
-    return S3Storage(options, layout.UPLOADS, layout.FILES)
+    return S3Storage(options, layout.UPLOADS, layout.FILES, layout.LINKS)
 
 
 def _azure(configuration: Configuration) -> Storage:

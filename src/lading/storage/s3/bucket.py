@@ -35,7 +35,7 @@ PRESIGNED_SECONDS = 20 * 60
 ATTEMPTS = 4
 CONNECTIONS = 128
 
-_MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
+MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 _FULL = {"507", "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioStorageQuotaExceeded"}
 _UNAVAILABLE = {"429", "500", "502", "503", "504"}
 _EXISTS = {"409", "412", "ConditionalRequestConflict", "PreconditionFailed"}
@@ -253,7 +253,7 @@ def _translated(key: str, error: ClientError) -> StorageError:
     answer = error.response
     code = str(answer.get("Error", {}).get("Code", ""))
     status = str(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-    if code in _MISSING:
+    if code in MISSING:
         return PathNotFoundError(DRIVER, key)
     if code in _FULL or status in _FULL:
         return StorageFullError(DRIVER, f"{code}: {key}")
