@@ -17,6 +17,7 @@ _TRICKLES, _PAUSE_SECONDS = 5, 0.1
 _UPLOADS = re.compile(r"GET \S*[?&]uploads\b")
 _NO_UPLOADS = b"<ListMultipartUploadsResult/>"
 
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -99,12 +100,27 @@ class FaultProxy:
         try:
             sending.write(head + body)
             answer = await upstream.readuntil(b"\r\n\r\n")
-            none = head.startswith(b"HEAD ") or answer.split()[1] in (b"204", b"304")
-            return answer, b"" if none else await upstream.readexactly(_length(answer))
+            # Where a session goes on is here, too.
+            answer = answer.replace(b"://%b/" % ":".join(self._target).encode(), b"://%b/" % self.host.encode())
+            if head.startswith(b"HEAD ") or answer.split()[1] in (b"204", b"304"):
+                return answer, b""
+            if _CHUNKED.search(answer):
+                return answer, await _chunks(upstream)
+            return answer, await upstream.readexactly(_length(answer))
         finally:
             sending.close()
             with contextlib.suppress(OSError):
                 await sending.wait_closed()
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while True:
+        size = await reader.readline()
+        data = await reader.readexactly(int(size, 16) + 2)
+        body += size + data
+        if not int(size, 16):
+            return body
 
 
 def _length(head: bytes) -> int:
