@@ -17,7 +17,6 @@ import random
 import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -56,13 +55,15 @@ class Command:
 
 @dataclass
 class Turns:
-    """Of one phase: the p50 and p99 of pulls in seconds, idle turns and others by turns."""
+    """Of one phase: how long each pull took, in seconds, idle turns and others by turns."""
 
-    idle: list[tuple[float, float]] = field(default_factory=list)
-    during: list[tuple[float, float]] = field(default_factory=list)
+    idle: list[list[float]] = field(default_factory=list)
+    during: list[list[float]] = field(default_factory=list)
 
-    def ratios(self, which: int) -> list[float]:
-        return [during[which] / idle[which] for idle, during in zip(self.idle, self.during, strict=True)]
+    def percentiles(self, which: float) -> tuple[float, float]:
+        """Of all pulls of the idle turns, and of all others. A turn alone has too few for a p99."""
+        idle, during = (sorted(itertools.chain(*turns)) for turns in (self.idle, self.during))
+        return percentile(idle, which), percentile(during, which)
 
 
 @dataclass
@@ -120,18 +121,18 @@ class Pulls:
         for thread in self._threads:
             thread.join()
 
-    def turn(self, seconds: float) -> tuple[float, float]:
-        """The p50 and p99 of the next `seconds`."""
+    def turn(self, seconds: float) -> list[float]:
+        """Those of the next `seconds`."""
         with self._lock:
             self._taken.clear()
         time.sleep(seconds)
         with self._lock:
-            taken = sorted(self._taken)
+            taken = list(self._taken)
         if self._failure is not None:
             raise BenchError(f"a pull failed: {self._failure}") from self._failure
         if not taken:
             raise BenchError(f"no pull ended in {seconds:.0f} s")
-        return percentile(taken, 0.5), percentile(taken, 0.99)
+        return taken
 
     def _run(self, number: int) -> None:
         wire, chance = Wire(self._port), random.Random(self._seed + number)  # noqa: S311
@@ -260,15 +261,11 @@ def _shown(blobs: int, commands: Sequence[Command], round_: Online | None) -> st
 
 
 def _turn_cells(turns: Turns) -> str:
-    """The medians over the turns; the ratio is the median of their ratios."""
     if not turns.idle:
         return " | ".join(["too short"] * 5)
-    medians = [
-        f"{statistics.median(turn[which] for turn in kind) * 1000:.1f} ms"
-        for which in (0, 1)
-        for kind in (turns.idle, turns.during)
-    ]
-    return " | ".join([*medians, f"{statistics.median(turns.ratios(1)):.2f}"])
+    idle, during = turns.percentiles(0.99)
+    shown = [f"{seconds * 1000:.1f} ms" for seconds in (*turns.percentiles(0.5), idle, during)]
+    return " | ".join([*shown, f"{during / idle:.2f}"])
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -279,7 +276,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rate", type=float, default=100.0, help="things put away a second (default: %(default)s)"
     )
-    parser.add_argument("--pulls", type=float, default=20.0, help="a second (default: %(default)s)")
+    parser.add_argument("--pulls", type=float, default=50.0, help="a second (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=12, help="of each phase (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of a turn (default: %(default)s)")
     parser.add_argument("--no-removal", action="store_true", help="of the commands only dry runs")

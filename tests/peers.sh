@@ -25,6 +25,7 @@ go_tools=(
     "fake-gcs-server github.com/fsouza/fake-gcs-server@v1.55.1"
 )
 node_tools=(azurite@3.35.0) # the newest for Node.js 20
+python_tools=(neofs-python-sdk@0.5.0)
 no_network='dial tcp|lookup .*: |no such host|i/o timeout|GOPROXY=off|Could not resolve|Temporary failure resolving|Unable to connect|Connection timed out'
 
 failed=()
@@ -104,6 +105,22 @@ node_peer() {
     fi
 }
 
+# With an environment of its own: it pins what others of Python are free to choose.
+python_peer() {
+    local name="${1%@*}" pin="$1" stamp="$peers/stamps/${1%@*}"
+    if [ -x "$peers/$name/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$pin" ]; then
+        report "$name" "${pin##*@}"
+    elif ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+        skip "$name" "no python3 with venv to install it with"
+    elif python3 -m venv --clear "$peers/$name" >"$log" 2>&1 &&
+        "$peers/$name/bin/pip" install --quiet "$name==${pin##*@}" >"$log" 2>&1; then
+        printf '%s\n' "$pin" >"$stamp"
+        report "$name" "${pin##*@} installed"
+    else
+        install_failed "$name"
+    fi
+}
+
 # A Debian for the container image to be built on, as a tar archive: there is no image registry to fetch one from.
 debian_root() {
     local archive="$peers/debian-$debian_root.tar" made
@@ -137,6 +154,9 @@ for tool in "${go_tools[@]}"; do
 done
 for tool in "${node_tools[@]}"; do
     node_peer "$tool"
+done
+for tool in "${python_tools[@]}"; do
+    python_peer "$tool"
 done
 debian_root
 

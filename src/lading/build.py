@@ -21,7 +21,7 @@ from lading.api.app import Application
 from lading.api.service import Gate, Limits, Service
 from lading.api.state import StateTokens
 from lading.api.urls import Urls, configured_root
-from lading.compose import maintenance, retention
+from lading.compose import maintenance, retention, trust
 from lading.compose.error import BuildError
 from lading.compose.storage import abort_older, ask, driver, storage
 from lading.config import variables
@@ -88,6 +88,7 @@ def processes(
         from lading.compose import descriptors  # noqa: PLC0415  needs the extra
 
         descriptors.prepare()
+    trust.prepare()
     overseen = oversight.prepare(configuration, debug, workers)
     traces = oversight.traces()
     at_end: list[Callable[[], None]] = []
@@ -364,6 +365,7 @@ def _registry(
         descriptors=descriptors,
         immutability=retention.immutability(configuration),
         dated=retention.dated(configuration),
+        trust=trust.trust(configuration, storage),
     )
 
 

@@ -52,7 +52,7 @@ def written(folder: Path, document: Any, name: str = "auth.json") -> str:
         ("token.example", "", Login("<token>", "refresh")),
         ("plain.example", "", Login("plain", "y")),
         ("docker.io", "library/redis", Login("hub", "x")),
-        ("broken.example", "", None),
+        ("empty.example", "", None),
         ("nobody.example", "", None),
     ],
 )
@@ -68,6 +68,7 @@ async def test_the_most_particular_entry_counts(
         "token.example": {**auth("t:"), "identitytoken": "refresh"},
         "plain.example": {"username": "plain", "password": "y"},
         "https://index.docker.io/v1/": auth("hub:x"),
+        "empty.example": {},
         "broken.example": {"auth": "???"},
     }
     file = AuthFile(registry, [written(tmp_path, {"auths": entries})])
@@ -100,6 +101,71 @@ async def test_what_is_no_file_of_logins(tmp_path: Path, content: str) -> None:
         await AuthFile("a", [str(tmp_path / "missing")]).login("a")
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"auth": "c2VjcmV0"},
+        {"auth": "secret:"},
+        {"auth": base64.b64encode(b"user:secret\xff").decode()},
+        {"auth": ["secret"]},
+        {"identitytoken": 7},
+        "secret",
+    ],
+)
+async def test_an_entry_that_is_no_login(tmp_path: Path, entry: Any) -> None:
+    """Told to whoever needs it; others have theirs."""
+    file = written(tmp_path, {"auths": {"https://bad.example": entry, "good.example": auth("a:b")}})
+    assert await AuthFile("good.example", [file]).login("x") == Login("a", "b")
+    with pytest.raises(AuthFileError) as refused:
+        await AuthFile("bad.example", [file]).login("x", "team/app")
+    assert file in str(refused.value)
+    assert "'https://bad.example'" in str(refused.value)
+    assert "secret" not in str(refused.value)
+    assert "c2Vjcm" not in str(refused.value)
+
+
+@pytest.mark.parametrize("member", ["auths", "credHelpers"])
+async def test_a_table_that_is_none(tmp_path: Path, member: str) -> None:
+    with pytest.raises(AuthFileError, match=f"{member} is no object"):
+        await AuthFile("a", [written(tmp_path, {member: ["secret"]})]).login("a")
+
+
+async def test_tokens(tmp_path: Path) -> None:
+    both = {**auth("a:b"), "identitytoken": "refresh"}
+    file = written(tmp_path, {"auths": {"a": both, "b": {**both, "registrytoken": "shown"}}})
+    assert await AuthFile("a", [file]).login("x") == Login("<token>", "refresh")
+    found = await AuthFile("b", [file]).login("x")
+    assert found == Login("", "", "shown")
+    assert "shown" not in repr(found)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "DOCKER_AUTH_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return tmp_path
+
+
+async def test_the_variable_comes_before_the_files(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".docker").mkdir()
+    entries = {"a.example": auth("file:x"), "b.example": auth("file:y")}
+    file = written(home / ".docker", {"auths": entries}, "config.json")
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {"a.example": auth("variable:x")}}))
+    assert await AuthFile("a.example").login("x") == Login("variable", "x")
+    assert await AuthFile("b.example").login("x") == Login("file", "y")
+    assert await AuthFile("a.example", [file]).login("x") == Login("file", "x")
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", file)
+    assert await AuthFile("a.example").login("x") == Login("file", "x")
+    monkeypatch.delenv("REGISTRY_AUTH_FILE")
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", "")
+    assert await AuthFile("a.example").login("x") == Login("file", "x")
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", "secret")
+    with pytest.raises(AuthFileError, match="DOCKER_AUTH_CONFIG: is not JSON"):
+        await AuthFile("a.example").login("x")
+
+
 def test_where_they_lie() -> None:
     assert default_files({"REGISTRY_AUTH_FILE": "/x"}) == ["/x"]
     assert default_files({"HOME": "/h", "XDG_RUNTIME_DIR": "/run/user/1", "DOCKER_CONFIG": "/d"}) == [
@@ -109,12 +175,10 @@ def test_where_they_lie() -> None:
     ]
 
 
-async def test_no_file_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+async def test_no_file_is_nobody(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await AuthFile("a").login("a") is None
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "named"))
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", "")
+    assert await AuthFile("a").login("a") is None
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(home / "named"))
     with pytest.raises(AuthFileError):
         await AuthFile("a").login("a")

@@ -11,12 +11,24 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from tests.servers import content
 from tests.servers.process import Registry
 
-from lading.client import Digest, InvalidAnswerError, NotFoundError, RegistryClient, SyncRegistryClient
+from lading.client import (
+    Digest,
+    InvalidAnswerError,
+    Layout,
+    NotFoundError,
+    Outcome,
+    RegistryClient,
+    Step,
+    SyncRegistries,
+    SyncRegistryClient,
+    copy,
+)
 from lading.oci.building import Content
 
 pytestmark = pytest.mark.slow
@@ -84,6 +96,34 @@ def test_the_names_are_the_same() -> None:
     for name in public - {"begin_upload", "close"}:
         own, other = (inspect.signature(getattr(each, name)) for each in (RegistryClient, SyncRegistryClient))
         assert list(own.parameters.values()) == list(other.parameters.values()), name
+
+
+def test_a_copy_between_registries(lading: Registry, tmp_path: Path) -> None:
+    with SyncRegistryClient(f"http://{lading.host}") as client:
+        for blob in IMAGE.blobs:
+            client.put_blob("from/a", Digest(blob.digest), len(blob.data), blob.data)
+        client.put_manifest("from/a", MANIFEST, "1.0")
+        with SyncRegistries(credentials=lambda _: None, plain_http=True) as registries:
+            source, target = (registries.repository(f"{lading.host}/{name}") for name in ("from/a", "to/b"))
+            steps: list[Step] = []
+            copied = registries.copy(source, target, "1.0", "2.0", report=steps.append)
+            assert (copied.content, copied.blobs[Outcome.MOUNTED]) == (MANIFEST, len(IMAGE.blobs))
+            assert len([step for step in steps if step.outcome]) == len(IMAGE.blobs)
+            assert client.manifest("to/b", "2.0") == MANIFEST
+            layout = Layout(str(tmp_path))
+            layout.create()
+            assert registries.copy(target, layout, "2.0", "2.0").moved == sum(
+                len(blob.data) for blob in IMAGE.blobs
+            )
+            with pytest.raises(NotFoundError):
+                registries.copy(source, target, "3.0")
+    with pytest.raises(RuntimeError, match="closed"):
+        registries.copy(source, target, "1.0")
+
+
+def test_copy_takes_the_same() -> None:
+    own, other = inspect.signature(copy), inspect.signature(SyncRegistries.copy)
+    assert [*own.parameters.values()] == [*other.parameters.values()][1:]
 
 
 @pytest.fixture

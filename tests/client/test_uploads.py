@@ -15,6 +15,7 @@ from tests.servers.process import Registry, StartRegistry
 from lading.client import (
     AnswerError,
     Digest,
+    FilesError,
     InvalidAnswerError,
     Outcome,
     RateLimitedError,
@@ -24,6 +25,7 @@ from lading.client import (
     of_bytes,
     of_file,
 )
+from lading.client.sources import of_known_file
 
 SIZE = 6_000_000
 DATA = random.Random(7).randbytes(SIZE)
@@ -105,6 +107,21 @@ async def test_what_is_not_what_it_says_is_refused(registry: Registry) -> None:
             with pytest.raises(InvalidAnswerError):
                 await there.put_blob("a/b", wrong, size - 2, of_bytes(DATA[: size - 1]))
         assert not await there.has_blob("a/b", wrong)
+
+
+async def test_a_source_that_fails_ends_the_upload_with_its_own_error(registry: Registry, tmp_path: Path) -> None:
+    """Its last bytes are not sent, so that the registry never has all of what is wrong."""
+    for size in (1000, SIZE):
+        wanted = Digest.of(DATA[:size])
+        (tmp_path / "wrong").write_bytes(DATA[: size - 1] + b"?")
+        (tmp_path / "short").write_bytes(DATA[: size // 2])
+        (tmp_path / "long").write_bytes(DATA[:size] + b"?")
+        for name in ("wrong", "short", "long", "missing"):
+            source = of_known_file(str(tmp_path / name), wanted, FilesError, size=size)
+            async with client(registry.host) as there:
+                with pytest.raises(FilesError):
+                    await there.put_blob("a/b", wanted, size, source)
+                assert not await there.has_blob("a/b", wanted)
 
 
 async def test_mounts(registry: Registry) -> None:

@@ -21,6 +21,8 @@ from lading.cli import main
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(110)]
 
 MANY = content.multi_arch("many")
+OTHERS = ("REGISTRY_AUTH_FILE", "DOCKER_AUTH_CONFIG", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
+"""Variables that name logins; without them these are below HOME."""
 
 
 class Run(Protocol):
@@ -33,7 +35,7 @@ class Run(Protocol):
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     def ran(*arguments: str | Path, status: int = 0) -> str:
         with monkeypatch.context() as patch:
-            for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+            for name in OTHERS:
                 patch.delenv(name, raising=False)
             patch.setenv("HOME", str(tmp_path / "home"))
             try:
@@ -118,7 +120,7 @@ def test_how_they_fail(run: Run, registry: Registry, layout: Path, tmp_path: Pat
     app = f"{registry.host}/team/app"
     assert "404" in run("inspect", f"{app}:1", "--plain-http", status=3)
     assert "does not speak TLS" in run("inspect", f"{app}:1", status=1)
-    assert "cannot connect" in run("ls", "127.0.0.1:1/a", "--plain-http", status=1)
+    assert "cannot connect: Connection refused" in run("ls", "127.0.0.1:1/a", "--plain-http", status=1)
     assert "is no OCI image layout" in run("push", tmp_path, app, "--plain-http", status=2)
     assert "No such file" in run("inspect", app, f"--authfile={tmp_path}/no", "--plain-http", status=1)
     assert "No such file" in run("inspect", app, f"--cert-dir={tmp_path}/no", status=1)
@@ -127,6 +129,10 @@ def test_how_they_fail(run: Run, registry: Registry, layout: Path, tmp_path: Pat
     assert "lowercase" in run("inspect", f"{app}/A", status=2)
     assert "no platform" in run("copy", app, app, "--platform=x", status=2)
     assert "USER:PASSWORD" in run("ls", app, "--creds=x", status=2)
+    assert "no port 99999" in run("inspect", "localhost:99999/a", status=2)
+    assert "no port 99999" in run("ls", "localhost:99999/a", status=2)
+    assert "no digest" in run("push", layout, app, "--artifact-type=x", "--subject=a@b", status=2)
+    assert "[::1]:1: cannot connect" in run("ls", "[::1]:1/a", status=1)
     assert "more than a repository" in run("ls", f"{app}:1", "--plain-http", status=2)
     run("copy", app, f"{app}@sha256:{'0' * 64}", status=2)
 

@@ -37,6 +37,14 @@ def test_numbers_and_durations_as_text_or_not() -> None:
     assert made.session_expiration_duration == 7
 
 
+def test_durations_that_are_none_are_the_defaults() -> None:
+    """As the original's pool has it."""
+    made = FrostfsParameters.of(
+        {**RIGHT, "connection_timeout": "-1s", "request_timeout": 0, "rebalance_interval": -5}
+    )
+    assert (made.connection_timeout, made.request_timeout, made.rebalance_interval) == (4, 4, 20)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -50,6 +58,10 @@ def test_numbers_and_durations_as_text_or_not() -> None:
         ({"peers": {"0": {"address": "tcp://h:1"}}}, "peers.0.address: invalid peer address"),
         ({"peers": {"0": {"address": "h:1", "weight": "x"}}}, "peers.0.weight: invalid weight param"),
         ({"peers": {"0": {"address": "h:1", "priority": True}}}, "peers.0.priority: invalid priority param"),
+        ({"peers": {0: {"address": "h:1", "priority": "inf"}}}, "peers.0.priority: invalid priority param"),
+        ({"peers": {0: {"address": "h:1", "weight": 1e400}}}, "peers.0.weight: invalid weight param"),
+        ({"request_timeout": float("inf")}, "request_timeout: not a duration"),
+        ({"session_expiration_duration": 2**70}, "session_expiration_duration: must be a number of epochs"),
         ({"container": None}, "container: no container provided"),
         ({"request_timeout": "soon"}, "request_timeout: not a duration"),
         ({"session_expiration_duration": "1h"}, "session_expiration_duration: must be a number of epochs"),

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 def test_the_library_page(lading: Registry, tmp_path: Path) -> None:
     examples = blocks(DOCS / "client.md", "python")
-    assert len(examples) == 5
+    assert len(examples) == 6
     for number, example in enumerate(examples):
         script = tmp_path / f"example_{number}.py"
         script.write_text(example.replace(PRINTED, lading.host))

@@ -116,3 +116,28 @@ def pulled(client: Client) -> bytes | None:
         return None
     assert answer.status in (200, 503), str(answer)[:500]
     return answer.body if answer.status == 200 else None
+
+
+def test_a_deletion_is_noticed_by_all_processes_at_once(store: Gateway, start_lading: StartRegistry) -> None:
+    """Also where a cache is asked for, with which they believe what they saw a moment ago."""
+    storage = {
+        "filesystem": None,
+        "s3": store.parameters(store.host),
+        "delete": {"enabled": True},
+        "redirect": {"disable": True},
+        "cache": {"blobdescriptor": "inmemory"},
+    }
+    node = start_lading(extra={"storage": storage})
+    package = content.image("to be deleted")
+    node.client.push(REPOSITORY, "1.0", package)
+    named = f"/v2/{REPOSITORY}/manifests/{package.manifest.digest}"
+
+    def answered(path: str) -> set[int]:
+        """By all processes: each connection is given to one by chance."""
+        return {Client(node.client.host).get(path).status for _ in range(32)}
+
+    layer = f"/v2/{REPOSITORY}/blobs/{package.blobs[0].digest}"
+    assert answered(named) == answered(layer) == {200}
+    for path in (named, layer):
+        node.client.request("DELETE", path).expect(202)
+        assert answered(path) == {404}

@@ -1,4 +1,4 @@
-"""The store refuses, hangs, stalls in an answer, or trickles: clients get all of it, or a clean error, on each store."""
+"""The store refuses, hangs, stalls in an answer, or trickles: clients get all of it, or a clean error."""
 
 from __future__ import annotations
 

@@ -22,7 +22,22 @@ PRIVATE = 0x1DD37FBA80FEC4E6A6F13FD708D8DCB3B29DEF768017052F6C930FA1C5D90BBB
 ACCOUNT = {
     "address": "NbUgTSFvPmsRxmGeWpuuGeJUoRoi6PErcM",
     "key": "6PYP7YrwGnLuu4WYQbEe3WJiC44aKmqwqawLsp7H3oh5vocS9xTv2ZfTp3",
-    "contract": {"script": "DCEDGmxvu98CyjUXRfqGubpalFLXhaxPf8K3VIyipGxPz0pBVuezJw=="},
+    "label": "",
+    "contract": {
+        "script": "DCEDGmxvu98CyjUXRfqGubpalFLXhaxPf8K3VIyipGxPz0pBVuezJw==",
+        "parameters": [{"name": "parameter0", "type": "Signature"}],
+        "deployed": False,
+    },
+    "lock": False,
+    "isDefault": False,
+    "extra": None,
+}
+WALLET = {
+    "name": "wallet",
+    "version": "1.0",
+    "accounts": [ACCOUNT],
+    "scrypt": {"n": 16384, "r": 8, "p": 8},
+    "extra": {"Tokens": None},
 }
 
 
@@ -58,12 +73,12 @@ class Cluster:
 
     def wallet(self, place: Path) -> Path:
         path = place / "wallet.json"
-        path.write_text(json.dumps({"version": "1.0", "accounts": [ACCOUNT]}))
+        path.write_text(json.dumps(WALLET))
         return path
 
     def parameters(self, place: Path) -> dict[str, Any]:
         """Of the driver, in a configuration."""
-        peers = {str(number): {"address": f"grpc://{node.address}"} for number, node in enumerate(self.nodes)}
+        peers = {number: {"address": f"grpc://{node.address}"} for number, node in enumerate(self.nodes)}
         wallet = {"path": str(self.wallet(place)), "password": ""}
         return {"wallet": wallet, "peers": peers, "container": self.name}
 

@@ -15,12 +15,16 @@ from typing import Any
 
 import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.frostfs.maker import Maker
 from tests.frostfs.store import DELETE, GET, HEAD, PUT, RANGE, SEARCH, Store
 from tests.frostfs.wire import Refused, canonical, check_request, owner_of, pb, public_bytes, sign, valid
 
 LEGACY, NEW = "neo.fs.v2.", "frost.fs."
 CHUNK = 3 * 1024 * 1024
 MAGIC = 15405
+DELETE_VERB = 5
+NO_STATUS = -1
+"""Of a refusal that who asked can only be told by gRPC."""
 VERSION = pb.Version(major=2, minor=14)
 
 Call = Callable[..., Any]
@@ -35,12 +39,15 @@ class Node:
         self.signs = signs
         self.port = 0
         self.requests: Counter[str] = Counter()
+        self.heard: list[tuple[str, bytes]] = []
+        """Requests as they came, with the kinds of their bodies; those of a stream one by one."""
         self.broken: Counter[str] = Counter()
         """How many of the next streams of a kind (`Get`, `GetRange`, `Put`) break off in the middle."""
         self.maintenance = False
         self.delay = 0.0
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._sessions: dict[bytes, tuple[bytes, bytes, int]] = {}
+        self._sessions: dict[bytes, tuple[Any, bytes, int]] = {}
+        """By their ids: the private key, the owner, the last epoch."""
         self._server: grpc.Server | None = None
 
     @property
@@ -103,7 +110,7 @@ class Node:
                 try:
                     return self._answer(act(*self._accept(raw, kind, operation)))
                 except Refused as refused:
-                    return self._refusal(refused)
+                    return self._refusal(refused, context)
 
         def many(raw: bytes, context: Any) -> Iterator[bytes]:
             with self._counted(name):
@@ -114,7 +121,7 @@ class Node:
                         if breaking and number:
                             context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
                 except Refused as refused:
-                    yield self._refusal(refused)
+                    yield self._refusal(refused, context)
 
         def put(requests: Iterator[bytes], context: Any) -> bytes:
             with self._counted(name):
@@ -127,7 +134,7 @@ class Node:
                             context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
                     return self._answer(self._put(bodies))
                 except Refused as refused:
-                    return self._refusal(refused)
+                    return self._refusal(refused, context)
 
         if name == "Put":
             return grpc.stream_unary_rpc_method_handler(put)
@@ -145,10 +152,11 @@ class Node:
 
     def _accept(self, raw: bytes, kind: Any, operation: int) -> tuple[Any, bytes, Any]:
         """The body, whose request it is, and the session it comes in."""
+        self.heard.append((kind.DESCRIPTOR.name, raw))
         request = pb.Request.FromString(raw)
         body = kind.FromString(request.body)
         if (request.meta.version.major, request.meta.version.minor) < (2, 11):
-            raise Refused(1024, "statuses are not understood")
+            raise Refused(NO_STATUS, "statuses are not understood")
         if not request.meta.ttl:
             raise Refused(1024, "ttl is zero")
         if request.meta.magic_number not in (0, MAGIC):
@@ -168,7 +176,9 @@ class Node:
     def _answer(self, body: Any) -> bytes:
         return self._response(body, self._meta())
 
-    def _refusal(self, refused: Refused) -> bytes:
+    def _refusal(self, refused: Refused, context: Any) -> bytes:
+        if refused.code == NO_STATUS:
+            context.abort(grpc.StatusCode.UNKNOWN, str(refused))
         status = pb.Status(code=refused.code, message=str(refused))
         return self._response(None, self._meta(status))
 
@@ -201,11 +211,12 @@ class Node:
     def _create_session(self, body: Any, who: bytes, token: Any) -> Any:
         if body.owner_id.value != who or body.expiration < self.store.epoch:
             raise Refused(1024, "session of another, or in the past")
-        session, key = uuid.uuid4().bytes, public_bytes(ec.generate_private_key(ec.SECP256R1()))
+        session, key = uuid.uuid4().bytes, ec.generate_private_key(ec.SECP256R1())
         self._sessions[session] = key, who, body.expiration
-        return pb.SessionAnswer(id=session, session_key=key)
+        return pb.SessionAnswer(id=session, session_key=public_bytes(key))
 
-    def _check_session(self, token: Any, container: bytes, verb: int) -> None:
+    def _check_session(self, token: Any, container: bytes, *verbs: int) -> Any:
+        """The private key of the session."""
         if token is None:
             raise Refused(2048, "no session: the node is not in the container")
         body = token.body
@@ -216,9 +227,9 @@ class Node:
             raise Refused(4097, "session token expired")
         kept = (
             uuid.UUID(bytes=body.id).version == 4
-            and body.session_key == session[0]
+            and body.session_key == public_bytes(session[0])
             and body.owner_id.value == session[1]
-            and body.object.verb == verb
+            and body.object.verb in verbs
             and body.object.target.container.value == container
             and max(body.lifetime.nbf, body.lifetime.iat) <= self.store.epoch
             and valid(token.signature, canonical(body))
@@ -226,6 +237,7 @@ class Node:
         )
         if not kept:
             raise Refused(2048, "session does not allow it")
+        return session[0]
 
     def _container(self, body: Any, who: bytes, token: Any) -> Any:
         found = self.store.containers.get(body.container_id.value)
@@ -238,18 +250,31 @@ class Node:
         header = self.store.header(object_id)
         if body.raw and object_id in self.store.parents:
             return pb.HeadAnswer(split_info=self.store.split_info(object_id))
+        if body.main_only:
+            kept = {field.name for field in pb.ShortHeader.DESCRIPTOR.fields}
+            short = {field.name: value for field, value in header.ListFields() if field.name in kept}
+            return pb.HeadAnswer(short_header=pb.ShortHeader(**short))
         signature = self.store.signatures.get(object_id)
         return pb.HeadAnswer(header=pb.HeaderWithSignature(header=header, signature=signature))
 
     def _get(self, body: Any, who: bytes, token: Any) -> Iterator[Any]:
         object_id = body.address.object_id.value
-        header, payload = self.store.header(object_id), self.store.payload(object_id)
-        yield pb.GetAnswer(init=pb.Init(object_id=pb.ID(value=object_id), header=header))
+        header = self.store.header(object_id)
+        if body.raw and object_id in self.store.parents:
+            yield pb.GetAnswer(split_info=self.store.split_info(object_id))
+            return
+        payload, signature = self.store.payload(object_id), self.store.signatures.get(object_id)
+        yield pb.GetAnswer(init=pb.Init(object_id=pb.ID(value=object_id), signature=signature, header=header))
         for start in range(0, len(payload), CHUNK):
             yield pb.GetAnswer(chunk=payload[start : start + CHUNK])
 
     def _range(self, body: Any, who: bytes, token: Any) -> Iterator[Any]:
-        payload = self.store.payload(body.address.object_id.value)
+        object_id = body.address.object_id.value
+        if body.raw and object_id in self.store.parents:
+            self.store.header(object_id)
+            yield pb.RangeAnswer(split_info=self.store.split_info(object_id))
+            return
+        payload = self.store.payload(object_id)
         start, length = body.range.offset, body.range.length
         if not length:
             raise Refused(1024, "zero range length")
@@ -268,19 +293,21 @@ class Node:
 
     def _delete(self, body: Any, who: bytes, token: Any) -> Any:
         container = body.address.container_id.value
-        self._check_session(token, container, 5)
+        self._check_session(token, container, DELETE_VERB)
         tombstone = self.store.delete(body.address.object_id.value, who)
         made = pb.Address(container_id=pb.ID(value=container), object_id=pb.ID(value=tombstone))
         return pb.DeleteAnswer(tombstone=made)
 
     def _put(self, bodies: list[tuple[Any, bytes, Any]]) -> Any:
-        init, who, _ = bodies[0]
+        init, who, token = bodies[0]
         kinds = [body.WhichOneof("part") for body, _, _ in bodies]
         if kinds[0] != "init" or "init" in kinds[1:]:
             raise Refused(1024, "init first, and once")
-        if not init.init.HasField("signature"):
-            raise Refused(1024, "the stand-in makes no objects of its own: they come prepared")
-        self.store.allow(init.init.header.container_id.value, who, PUT)
+        container = init.init.header.container_id.value
+        self.store.allow(container, who, PUT)
         payload = b"".join(body.chunk for body, _, _ in bodies[1:])
-        self.store.put(init.init.object_id.value, init.init.signature, init.init.header, payload)
-        return pb.PutAnswer(object_id=init.init.object_id)
+        if init.init.HasField("signature"):
+            self.store.put(init.init.object_id.value, init.init.signature, init.init.header, payload)
+            return pb.PutAnswer(object_id=init.init.object_id)
+        maker = Maker(self.store, self._check_session(token, container, 1, DELETE_VERB), token)
+        return pb.PutAnswer(object_id=pb.ID(value=maker.make(init.init.header, payload)))

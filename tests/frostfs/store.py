@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import threading
 import uuid
 from typing import Any
 
-from tests.frostfs.wire import Refused, canonical, owner_of, pb, valid
+from tests.frostfs.wire import Refused, base58, canonical, owner_of, pb, valid
 
 GET, HEAD, PUT, DELETE, SEARCH, RANGE = range(6)
 PUBLIC = 0x0FFFFFFF
 PRIVATE = 0x1C8C8CCC
+EXPIRATION = ("__NEOFS__EXPIRATION_EPOCH", "__SYSTEM__EXPIRATION_EPOCH")
 
 
 class Store:
@@ -54,7 +56,6 @@ class Store:
         """The rules for an object that comes prepared."""
         keys = [pair.key for pair in header.attributes]
         rules = {
-            "version": header.version.major == 2,
             "container": header.container_id.value in self.containers,
             "owner": len(header.owner_id.value) == 25,
             "duplicate attributes": len(set(keys)) == len(keys),
@@ -62,8 +63,9 @@ class Store:
             "payload checksum": header.payload_hash.type == 2 and len(header.payload_hash.sum) == 32,
             "id": hashlib.sha256(canonical(header)).digest() == object_id,
             "signature": valid(signature, canonical(pb.ID(value=object_id))),
-            "signer": owner_of(signature.key) == header.owner_id.value,
+            "signer": self._speaks(signature.key, header),
             "creation epoch": header.creation_epoch <= self.epoch,
+            "expired": self._expires(header) >= self.epoch,
             "header size": len(canonical(header)) <= 16 * 1024,
         }
         if payload is not None:
@@ -76,6 +78,20 @@ class Store:
         split = header.split
         if header.HasField("split") and split.HasField("parent_header"):
             self.validate(split.parent.value, split.parent_signature, split.parent_header, None)
+
+    def _speaks(self, key: bytes, header: Any) -> bool:
+        """Whether the key is the owner's, or that of a session the owner has opened."""
+        token = header.session_token
+        if header.HasField("session_token") and token.body.session_key == key:
+            key = token.signature.key if valid(token.signature, canonical(token.body)) else b""
+        return owner_of(key) == header.owner_id.value
+
+    def _expires(self, header: Any) -> float:
+        """The last epoch the object is there."""
+        for pair in header.attributes:
+            if pair.key in EXPIRATION:
+                return int(pair.value) if pair.value.isdecimal() else -1
+        return math.inf
 
     def put(self, object_id: bytes, signature: Any, header: Any, payload: bytes) -> None:
         with self.lock:
@@ -167,14 +183,37 @@ class Store:
             return object_id in self.objects
         if wanted.key == "$Object:ROOT":
             return header.object_type == 0 and not header.HasField("split")
-        if wanted.key == "$Object:split.splitID":
-            value = str(uuid.UUID(bytes=header.split.split_id)) if header.split.split_id else ""
-        elif wanted.key.startswith("$Object:"):
-            raise Refused(1024, f"unsupported filter {wanted.key}")
-        else:
-            value = next((pair.value for pair in header.attributes if pair.key == wanted.key), "")
-        if wanted.match_type == 1:
-            return value == wanted.value
-        if wanted.match_type == 4:
-            return bool(value) and value.startswith(wanted.value)
+        value = _value(object_id, header, wanted.key)
+        match wanted.match_type:
+            case 1:  # equal
+                return value == wanted.value
+            case 2:  # not equal
+                return value is not None and value != wanted.value
+            case 3:  # not present
+                return value is None
+            case 4:  # common prefix
+                return value is not None and value.startswith(wanted.value)
         raise Refused(1024, f"unsupported match {wanted.match_type}")
+
+
+def _value(object_id: bytes, header: Any, key: str) -> str | None:
+    """What a filter of that key is compared with."""
+    if not key.startswith("$Object:"):
+        return next((pair.value for pair in header.attributes if pair.key == key), None)
+    split = header.split
+    fields: dict[str, str | None] = {
+        "version": f"v{header.version.major}.{header.version.minor}",
+        "objectID": base58(object_id),
+        "containerID": base58(header.container_id.value),
+        "ownerID": base58(header.owner_id.value),
+        "creationEpoch": str(header.creation_epoch),
+        "payloadLength": str(header.payload_length),
+        "payloadHash": header.payload_hash.sum.hex(),
+        "objectType": ("REGULAR", "TOMBSTONE", "STORAGE_GROUP", "LOCK")[header.object_type],
+        "split.parent": base58(split.parent.value) if split.HasField("parent") else None,
+        "split.splitID": str(uuid.UUID(bytes=split.split_id)) if split.split_id else None,
+    }
+    name = key.removeprefix("$Object:")
+    if name not in fields:
+        raise Refused(1024, f"unsupported filter {key}")
+    return fields[name]

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.frostfs import wire
-from tests.frostfs.cluster import ACCOUNT, PRIVATE
+from tests.frostfs.cluster import ACCOUNT, PRIVATE, WALLET
 
 from lading.storage.frostfs import signing, wallet
 from lading.storage.frostfs.encoding import EncodingError, Message, encode
@@ -69,12 +69,32 @@ def test_the_account_is_the_default_or_the_first_of_a_single_key(tmp_path: Path)
         wallet.load(path, "", str(watched["address"]))
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"accounts": 1}', '{"accounts": []}', '{"accounts": [{}]}'])
+@pytest.mark.parametrize(
+    "content", ["", "[" * 100_000, "[]", "{}", '{"accounts": 1}', '{"accounts": []}', '{"accounts": [{}]}']
+)
 def test_what_is_no_wallet(tmp_path: Path, content: str) -> None:
     path = tmp_path / "wallet.json"
     path.write_text(content)
     with pytest.raises(wallet.WalletError, match=r"no wallet|no account"):
         wallet.load(str(path), "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"scrypt": "x"}, "scrypt is no mapping"),
+        ({"scrypt": {"n": 3}}, "n must be a power of 2"),
+        ({"scrypt": {"n": "a"}}, "must be int, not str"),
+        ({"accounts": [{**ACCOUNT, "key": "0"}]}, f"account {ACCOUNT['address']}: not written in base58"),
+        ({"accounts": [{**ACCOUNT, "key": "6PYP7"}]}, "checksum does not match"),
+    ],
+)
+def test_wallets_that_are_malformed(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    path = tmp_path / "wallet.json"
+    path.write_text(json.dumps(WALLET | changes), encoding="utf-8-sig")
+    with pytest.raises(wallet.WalletError, match=said) as refused:
+        wallet.load(str(path), "")
+    assert refused.value.parameter == "path"
 
 
 @given(st.binary(max_size=55))

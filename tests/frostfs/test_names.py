@@ -26,12 +26,16 @@ class Chain(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.names: dict[str, list[str]] = {}
+        self.odd: Any = None
+        """Where it is given, what every invocation leaves on its stack."""
 
     @property
     def host(self) -> str:
         return f"127.0.0.1:{self.server_address[1]}"
 
-    def answer(self, method: str, parameters: list[Any]) -> dict[str, Any]:
+    def answer(self, method: str, parameters: list[Any]) -> Any:
+        if self.odd is not None and method == "invokefunction":
+            return {"result": {"state": "HALT", "stack": self.odd}}
         if method == "getcontractstate":
             assert parameters == [1]
             return {"result": {"id": 1, "hash": HASH}}
@@ -93,3 +97,21 @@ def test_names_that_lead_nowhere(chain: Chain) -> None:
     for wrong in ("", "http://", "nonsense", "file:///etc/passwd", f"http://{chain.host}0"):
         with pytest.raises(StorageError, match=r"^frostfs: "):
             nns.resolve(wrong, "registry", 5)
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        "x",
+        5,
+        [],
+        [1],
+        [{"type": "Array"}],
+        [{"type": "Array", "value": 5}],
+        [{"type": "Array", "value": [1, None, {}, {"value": 5}, {"value": "x"}, {"value": "/////w=="}]}],
+    ],
+)
+def test_answers_of_another_form(chain: Chain, stack: Any) -> None:
+    chain.odd = stack
+    with pytest.raises(StorageError, match=r"^frostfs: container registry is unknown to "):
+        nns.resolve(f"http://{chain.host}", "registry", 5)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.client
 import json
 import os
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.faults.node import eventually
 from tests.frostfs.cluster import Cluster
 from tests.frostfs.store import PRIVATE
 from tests.servers import content, layouts, process
@@ -86,6 +90,43 @@ def test_an_upload_outlives_the_registry_and_a_node(
     assert cluster.store.payload(parent) == data
 
 
+@pytest.mark.timeout(90)
+def test_killed_in_the_middle_of_a_request(
+    start_lading: StartRegistry, settings: dict[str, Any], cluster: Cluster
+) -> None:
+    """Nodes are lost and come back under it, too. The client goes on behind what has become parts."""
+    lading, data = start_lading(extra=settings), noise(3_000_000)
+    location = lading.client.start_upload("team/app").expect(202).location
+    first, second = cluster.nodes
+    connection = http.client.HTTPConnection(lading.host)
+    connection.putrequest("PATCH", location)
+    connection.putheader("Content-Type", "application/octet-stream")
+    connection.putheader("Content-Length", str(len(data)))
+    connection.endheaders()
+
+    def parts() -> int:
+        return sum(header.HasField("split") for header, _ in [*cluster.store.objects.values()])
+
+    for end, stops, begins in ((500_000, first, None), (1_000_000, second, first), (1_500_000, None, second)):
+        if stops is not None:
+            stops.end()
+        if begins is not None:
+            begins.begin()
+        connection.send(data[end - 500_000 : end])
+        # All but what is too little for one.
+        fewest = end // cluster.store.max_object_size - 1
+        eventually(lambda fewest=fewest: parts() >= fewest, "parts are made")
+    lading.kill()
+    connection.close()
+    again = start_lading(extra=settings)
+    status = again.client.get(location).expect(204)
+    size = int(status.header("Range").partition("-")[2]) + 1
+    assert size == parts() * cluster.store.max_object_size
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    again.client.finish_upload(status.location, digest, data[size:]).expect(201)
+    assert again.client.pull_blob("team/app", digest) == data
+
+
 @pytest.mark.parametrize("serving", [ONE_WORKER])
 def test_requests_of_a_push_and_a_pull(
     start_lading: StartRegistry, settings: dict[str, Any], cluster: Cluster
@@ -139,14 +180,29 @@ def _payloads(cluster: Cluster) -> set[bytes]:
     return {payload for each, (_, payload) in store.objects.items() if each not in store.removed}
 
 
+def _peaks(registry: process.Registry) -> dict[int, int]:
+    """The most bytes that each of its processes has ever taken."""
+    found = {}
+    for child in registry.children():
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{child}/status").read_text()
+            found[child] = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.skipif(not os.environ.get("LADING_FULL"), reason="minutes, and 2 GiB of memory: LADING_FULL=1")
+@pytest.mark.skipif(not os.environ.get("LADING_FULL"), reason="minutes, and 4 GiB of memory: LADING_FULL=1")
 def test_a_large_layer_of_many_parts(start_lading: StartRegistry, tmp_path: Path) -> None:
+    """A worker takes no more than 64 MiB for it, each way."""
     cluster = Cluster(nodes=1, max_object_size=4 * 1024**2)
     try:
         frostfs = cluster.parameters(tmp_path)
         lading = start_lading(extra={"storage": {"filesystem": None, "frostfs": frostfs}})
+        for number in range(20):
+            lading.client.push("team/app", "1.0", content.image(f"small {number}"))
+            lading.client.pull("team/app", "1.0")
+        before = _peaks(lading)
         piece, pieces, hashed = noise(64 * 1024**2), 32, hashlib.sha256()
         location = lading.client.start_upload("team/app").expect(202).location
         for _ in range(pieces):
@@ -154,9 +210,16 @@ def test_a_large_layer_of_many_parts(start_lading: StartRegistry, tmp_path: Path
             hashed.update(piece)
         digest = f"sha256:{hashed.hexdigest()}"
         lading.client.finish_upload(location, digest, b"").expect(201)
-        pulled = hashlib.sha256(lading.client.pull_blob("team/app", digest))
+        pushed = _peaks(lading)
+        pulled = hashlib.sha256()
+        with urllib.request.urlopen(f"http://{lading.host}/v2/team/app/blobs/{digest}", timeout=600) as blob:
+            while read := blob.read(1024**2):
+                pulled.update(read)
         assert pulled.hexdigest() == hashed.hexdigest()
         assert sum(len(payload) for _, payload in cluster.store.objects.values()) >= pieces * len(piece)
+        for after in (pushed, _peaks(lading)):
+            grown = {child: (peak - before[child]) // 1024**2 for child, peak in after.items()}
+            assert max(grown.values()) <= 64, grown
     finally:
         cluster.end()
 
@@ -210,7 +273,7 @@ def test_variables_reach_every_parameter(
     node = cluster.nodes[1]
     cluster.nodes[0].end()
     peers = settings["storage"]["frostfs"]["peers"]
-    del peers["1"]
+    del peers[1]
     monkeypatch.setattr(
         process, "_environment", lambda: {**os.environ, "REGISTRY_STORAGE_FROSTFS_PEERS_0_ADDRESS": node.address}
     )

@@ -61,7 +61,12 @@ def test_rules_for_objects(cluster: Cluster, rule: str) -> None:
 
 
 def test_rules_for_attributes_and_parents(cluster: Cluster) -> None:
-    for pairs, rule in [([("a", "1"), ("a", "2")], "duplicate attributes"), ([("a", "")], "empty attribute")]:
+    for pairs, rule in [
+        ([("a", "1"), ("a", "2")], "duplicate attributes"),
+        ([("a", "")], "empty attribute"),
+        ([("__SYSTEM__EXPIRATION_EPOCH", "9")], "expired"),
+        ([("a", "x" * 16 * 1024)], "header size"),
+    ]:
         header = prepared(cluster)[2]
         header.attributes.extend(pb.Pair(key=key, value=value) for key, value in pairs)
         with pytest.raises(Refused, match=rule):

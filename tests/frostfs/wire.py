@@ -93,3 +93,11 @@ def owner_of(public: bytes) -> bytes:
     script = b"\x0c\x21" + public + b"\x41\x56\xe7\xb3\x27"
     short = b"\x35" + hashlib.new("ripemd160", hashlib.sha256(script).digest()).digest()
     return short + hashlib.sha256(hashlib.sha256(short).digest()).digest()[:4]
+
+
+def base58(data: bytes) -> str:
+    alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+    number, text = int.from_bytes(data, "big"), ""
+    while number:
+        text, number = alphabet[number % 58] + text, number // 58
+    return "1" * (len(data) - len(data.lstrip(b"\0"))) + text

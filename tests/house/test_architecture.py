@@ -33,7 +33,7 @@ ALLOWED = {
     ],
     "lading.operations": ["lading.registry", "lading.oci", "lading.api.request"],
     "lading.client": ["lading.oci"],
-    "lading.commands.remote": ["lading.client", "lading.oci"],
+    "lading.commands.remote": ["lading.client", "lading.oci", "lading.config.problems"],
     "lading.upstream": ["lading.registry.upstream", "lading.registry.ports", "lading.client", "lading.oci"],
     "lading.notify": [
         "lading.registry.events",
@@ -71,6 +71,7 @@ PARTS = {
         "retention",
         "storage",
         "tokens",
+        "trust",
     )
 }
 COMPOSERS = PARTS | {

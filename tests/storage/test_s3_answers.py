@@ -14,8 +14,7 @@ from aiohttp import web
 from lading.compose import storage as compose
 from lading.config.load import load
 from lading.registry.ports import StorageError
-from lading.storage.s3 import Options, S3Storage
-from lading.storage.s3 import bucket as s3_bucket
+from lading.storage.s3 import Options, S3Storage, answers
 from lading.storage.s3.bucket import Bucket
 
 SPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -99,7 +98,7 @@ async def test_a_list_is_what_the_sdk_makes_of_it(
 ) -> None:
     store.text = lambda _: text
     mine = await listed(store)
-    monkeypatch.setattr(s3_bucket, "read_lists", lambda _: None)
+    monkeypatch.setattr(answers, "read", lambda *_: None)
     assert mine == await listed(store)
     if text == FULL:
         assert [each["Key"] for each in mine["Contents"]] == ["a+b/c", "a/d"]

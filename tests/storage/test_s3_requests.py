@@ -5,6 +5,7 @@ The store is a stand-in that takes everything and writes down what it was asked:
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
-from lading.storage.s3 import Options, S3Storage
+from lading.registry.ports import PathNotFoundError, StorageError
+from lading.storage.s3 import Options, S3Storage, direct
 from lading.storage.s3 import bucket as s3_bucket
 
 KEY = "/docker/registry/v2/blobs/sha256/aa/data"
@@ -44,6 +46,14 @@ class Store:
     asked: list[Asked] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     """Of web identities that were shown to it as the token service."""
+    refusals: list[int] = field(default_factory=list)
+    """The statuses of the next answers, all with the text `told`."""
+    told: str = ""
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    """Parts are answered when it is open."""
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     async def answer(self, request: web.Request) -> web.Response:
         if request.path.startswith("/latest/"):
@@ -53,6 +63,10 @@ class Store:
         headers = {name.lower(): value for name, value in request.headers.items()}
         asked = Asked(request.method, request.path, dict(request.query), headers, await request.read())
         self.asked.append(asked)
+        if asked.operation == "PUT partNumber uploadId":
+            await self.gate.wait()
+        if self.refusals:
+            return web.Response(status=self.refusals.pop(0), text=self.told)
         now = "2026-01-01T00:00:00.000Z"
         texts = {
             "POST uploads": "<InitiateMultipartUploadResult><UploadId>u</UploadId>"
@@ -65,7 +79,9 @@ class Store:
         }
         if asked.method == "HEAD" and not asked.path.endswith("~lock"):
             return web.Response(status=404)
-        return web.Response(text=texts.get(asked.operation, ""), headers={"ETag": '"e"'})
+        listing = asked.query.get("list-type") and "<ListBucketResult></ListBucketResult>"
+        headers = {"ETag": '"e"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+        return web.Response(text=listing or texts.get(asked.operation, ""), headers=headers)
 
     def _metadata(self, request: web.Request) -> web.Response:
         if request.method == "PUT":
@@ -248,3 +264,167 @@ async def test_each_request_is_a_line_of_the_log(store: Store, caplog: pytest.Lo
     await written(options(store, logs=True))
     assert [line for line in caplog.messages if line.startswith(f"s3: put_object of {KEY}: 200, ")]
     assert "secret" not in caplog.text
+
+
+NAME = f"root{KEY} +~"
+EVERY = {"acl": "private", "storageclass": "STANDARD_IA", "encrypt": True, "keyid": "k1", "sessiontoken": "t"}
+OPERATIONS: list[tuple[str, dict[str, object]]] = [
+    ("get_object", {"Key": NAME}),
+    ("get_object", {"Key": NAME, "Range": "bytes=5-", "IfMatch": '"e"'}),
+    ("head_object", {"Key": f"{NAME}~lock"}),
+    ("put_object", {"Key": NAME, "Body": b"content", **options(None, **EVERY).attributes}),
+    ("put_object", {"Key": NAME, "Body": b"", "IfNoneMatch": "*"}),
+    ("upload_part", {"Key": NAME, "Body": b"part", "PartNumber": 7, "UploadId": "an id/+="}),
+    ("delete_object", {"Key": NAME}),
+    ("list_objects_v2", {"Prefix": "a b/+~", "MaxKeys": 7, "StartAfter": "a b/+~c", "Delimiter": "/"}),
+    ("list_objects_v2", {"Prefix": "", "ContinuationToken": "t/+="}),
+    ("list_multipart_uploads", {"Prefix": "a b/+~"}),
+    ("list_multipart_uploads", {"Prefix": "a", "KeyMarker": "a/ +", "UploadIdMarker": "u/+="}),
+    ("create_multipart_upload", {"Key": NAME, **options(None, **EVERY).attributes}),
+    ("list_parts", {"Key": NAME, "UploadId": "an id/+=", "PartNumberMarker": 7}),
+    ("abort_multipart_upload", {"Key": NAME, "UploadId": "an id/+="}),
+    (
+        "complete_multipart_upload",
+        {"Key": NAME, "UploadId": "u", "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": '"<e>&"'}] * 2}},
+    ),
+    ("copy_object", {"Key": NAME, "CopySource": f"bucket/{NAME}", "MetadataDirective": "REPLACE"}),
+    ("copy_object", {"Key": NAME, "CopySource": f"bucket/{NAME}", **options(None, **EVERY).attributes}),
+    (
+        "upload_part_copy",
+        {"Key": NAME, "UploadId": "u", "PartNumber": 7, "CopySource": NAME, "CopySourceRange": "bytes=5-8"},
+    ),
+]
+OF_THE_SDK = {"amz-sdk-invocation-id", "amz-sdk-request", "authorization", "user-agent", "x-amz-date", "expect"}
+"""Each differs in each request, or says what sent it."""
+
+
+@pytest.mark.parametrize(("operation", "arguments"), OPERATIONS)
+@pytest.mark.parametrize("given", [{}, EVERY])
+async def test_what_is_asked_directly_is_what_the_sdk_asks(
+    operation: str,
+    arguments: dict[str, object],
+    given: dict[str, object],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bucket = s3_bucket.Bucket(options(store, **given))
+
+    async def asked() -> Asked:
+        store.asked.clear()
+        await bucket.call(operation, KEY, **arguments)
+        return store.asked[0]
+
+    def told(request: Asked) -> object:
+        headers = {name: value for name, value in request.headers.items() if name not in OF_THE_SDK}
+        query = {name: value for name, value in request.query.items() if name != "x-id"}
+        return request.method, request.path, query, headers, request.body
+
+    def signed(request: Asked) -> set[str]:
+        return set(request.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";"))
+
+    try:
+        directly = await asked()
+        monkeypatch.setattr(direct, "_OPERATIONS", {})
+        by_the_sdk = await asked()
+    finally:
+        await bucket.close()
+    assert "amz-sdk-request" in by_the_sdk.headers
+    assert "amz-sdk-request" not in directly.headers
+    assert told(directly) == told(by_the_sdk)
+    assert signed(directly) - OF_THE_SDK >= signed(by_the_sdk) - OF_THE_SDK
+
+
+@pytest.mark.parametrize("status", [301, 403, 500, 503])
+async def test_what_is_refused_directly_the_sdk_asks_again(status: int, store: Store) -> None:
+    storage = S3Storage(options(store))
+    store.refusals = [status]
+    try:
+        await storage.put(KEY, b"content")
+    finally:
+        await storage.close()
+    assert [asked.body for asked in store.asked] == [b"content", b"content"]
+
+
+async def test_what_is_not_there_is_asked_for_once(store: Store) -> None:
+    bucket = s3_bucket.Bucket(options(store))
+    try:
+        with pytest.raises(PathNotFoundError):
+            await bucket.call("head_object", KEY, Key=NAME)
+        store.refusals, store.told = [404], "<Error><Code>NoSuchKey</Code></Error>"
+        with pytest.raises(PathNotFoundError):
+            await bucket.call("get_object", KEY, Key=NAME)
+        assert len(store.asked) == 2
+        store.refusals, store.told = [404, 404], "<Error><Code>NoSuchBucket</Code></Error>"
+        with pytest.raises(StorageError, match="NoSuchBucket"):
+            await bucket.call("get_object", KEY, Key=NAME)
+    finally:
+        await bucket.close()
+
+
+async def test_a_url_is_signed_once_in_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [1000.0]
+    monkeypatch.setattr("lading.storage.s3.bucket.time.monotonic", lambda: times[0])
+    storage = S3Storage(options(region="eu-west-1"))
+
+    async def urls() -> tuple[str | None, str | None]:
+        return await storage.redirect(KEY, "GET"), await storage.redirect(KEY, "HEAD")
+
+    try:
+        first = await urls()
+        assert first[0] != first[1]
+        times[0] += 29
+        assert await urls() == first
+        assert (await storage.redirect(f"{KEY}2", "GET")) not in first
+        signed: list[str] = []
+        real = storage._bucket._signer.generate_presigned_url
+        monkeypatch.setattr(
+            storage._bucket._signer,
+            "generate_presigned_url",
+            lambda operation, **given: signed.append(operation) or real(operation, **given),
+        )
+        times[0] += 2
+        await urls()
+        assert signed == ["get_object", "head_object"]
+    finally:
+        await storage.close()
+
+
+async def test_what_comes_next_is_taken_while_a_part_is_sent(store: Store) -> None:
+    storage = S3Storage(options(store, chunksize=5 * MIB), "_uploads")
+    pieces = [bytes([number]) * MIB for number in range(8)]
+    store.gate.clear()
+    try:
+        writer = await storage.writer(SESSION, append=True)
+        async with asyncio.timeout(10):
+            for piece in pieces:
+                await writer.write([piece])
+        assert writer.size == 8 * MIB
+        store.gate.set()
+        await writer.close()
+    finally:
+        await storage.close()
+    parts = [asked.body for asked in store.asked if asked.operation == "PUT partNumber uploadId"]
+    assert [len(part) for part in parts] == [5 * MIB, 3 * MIB]
+    assert b"".join(parts) == b"".join(pieces)
+
+
+async def test_a_part_that_could_not_be_sent_is_sent_again_at_the_end(store: Store) -> None:
+    storage = S3Storage(options(store, chunksize=5 * MIB), "_uploads")
+    pieces = [bytes([number]) * MIB for number in range(7)]
+    try:
+        writer = await storage.writer(SESSION, append=True)
+        for piece in pieces[:4]:
+            await writer.write([piece])
+        store.gate.clear()
+        await writer.write([pieces[4]])
+        async with asyncio.timeout(10):
+            while not any(asked.operation == "PUT partNumber uploadId" for asked in store.asked):
+                await asyncio.sleep(0)
+            await writer.write(pieces[5:])
+        store.refusals = [403, 403]  # directly, and by the SDK
+        store.gate.set()
+        await writer.close()
+    finally:
+        await storage.close()
+    parts = {asked.query["partNumber"]: asked.body for asked in store.asked if "partNumber" in asked.query}
+    assert b"".join(parts[number] for number in sorted(parts)) == b"".join(pieces)

@@ -21,7 +21,8 @@ async def get(service: Service, request: Request, route: Route) -> Response:
     name, reference = RepositoryName.parse(route.name), parse_reference(route.item)
     manifests = service.registry.manifests
     digest = await manifests.resolve(name, reference)
-    found = await manifests.get(name, digest)
+    # HEAD may be the question of a push.
+    found = await manifests.get(name, digest, lately=request.method == "GET")
     stored = await _negotiate(service, request, name, reference, found)
     if conditional.precondition_failed(request, stored.digest):
         return Response(412, [conditional.etag(stored.digest)])

@@ -5,9 +5,9 @@
         async with await registry.blob("team/app", digest) as blob:
             async for piece in blob: ...
 
-Signing in, retries and redirects are its business; what it cannot get is a `ClientError`. `SyncRegistryClient` is
-the same for programs without an event loop, `Registries` is several at once, `copy` brings images from one place
-to another. docs/client.md has examples.
+Signing in, retries and redirects are its business; what it cannot get is a `ClientError`. `Registries` is several
+at once, `copy` brings images from one place to another; `SyncRegistryClient` and `SyncRegistries` are the same for
+programs without an event loop. docs/client.md has examples.
 """
 
 from lading.client.authfile import AuthFile, AuthFileError, default_files
@@ -29,9 +29,9 @@ from lading.client.registries import Registries
 from lading.client.registry import RegistryClient
 from lading.client.repository import Repository
 from lading.client.sources import of_bytes, of_file
-from lading.client.sync import SyncDownload, SyncRegistryClient
+from lading.client.sync import SyncDownload, SyncRegistries, SyncRegistryClient
 from lading.client.tls import TLS
-from lading.client.transport import Timing
+from lading.client.transport import Options, Timing
 from lading.client.upload import Outcome, Upload
 from lading.oci.building import Content, InvalidManifestError
 from lading.oci.digest import Digest, InvalidDigestError
@@ -64,6 +64,7 @@ __all__ = [
     "Login",
     "Manifest",
     "NotFoundError",
+    "Options",
     "Outcome",
     "Place",
     "Platform",
@@ -75,6 +76,7 @@ __all__ = [
     "StaticCredentials",
     "Step",
     "SyncDownload",
+    "SyncRegistries",
     "SyncRegistryClient",
     "Timing",
     "UnreachableError",

@@ -13,6 +13,7 @@ import functools
 import ipaddress
 import json
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -101,49 +102,63 @@ class Authenticator:
             return ""
         if challenge.scheme == "basic":
             login = await self._login(self._registry, scope)
-            return "" if login is None else _basic(login)
+            return "" if login is None or login.registry_token else _basic(login)
         token = await self._token(challenge, scope)
         return f"Bearer {token}" if token else ""
 
-    def learn(self, challenges: list[Challenge], scope: str) -> bool:
+    async def learn(self, challenges: list[Challenge], scope: str) -> bool:
         """What the registry wants after a 401, and that what it was shown is no good.
 
-        Whether asking again may help.
+        Whether asking again may help. Raises `ClientError`.
         """
         self._tokens.pop(scope, None)
         for wanted in ("bearer", "basic"):
             for challenge in challenges:
-                if challenge.scheme == wanted and (wanted == "basic" or self._believes(challenge)):
+                if challenge.scheme == wanted and (wanted == "basic" or await self._answers(challenge, scope)):
                     self._challenge = challenge
                     return wanted == "bearer" or self._credentials is not None
         return False
 
-    def _believes(self, challenge: Challenge) -> bool:
-        realm = challenge.parameters.get("realm", "")
-        try:
-            believed = trusted(self._registry, URL(realm), self._token_servers)
-        except ValueError:
-            believed = False
-        if not believed and not self._warned:
+    async def _answers(self, challenge: Challenge, scope: str) -> bool:
+        """Whether there can be a token: from a server that is believed, or one for the registry itself."""
+        realm = _realm(challenge)
+        if self._believes(realm):
+            return True
+        login = await self._login(self._registry, scope)
+        if login is not None and login.registry_token:
+            return True
+        if not self._warned:
             self._warned = True
             log.warning(
                 "%s names a token server on another domain, which is not asked: %s", self._registry.host, realm
             )
-        return believed
+        return False
+
+    def _believes(self, realm: URL) -> bool:
+        return trusted(self._registry, realm, self._token_servers)
 
     async def _token(self, challenge: Challenge, scope: str) -> str:
         async with self._asking.setdefault(scope, asyncio.Lock()):
             until, token = self._tokens.get(scope, (0.0, ""))
             if time.monotonic() >= until:
-                token, seconds = await self._ask(challenge, scope)
+                try:
+                    token, seconds = await self._ask(challenge, scope)
+                except BaseException:
+                    self._asking.pop(scope, None)
+                    raise
                 self._tokens[scope] = (time.monotonic() + MARGIN * seconds, token)
                 while len(self._tokens) > MAX_TOKENS:
                     self._asking.pop(self._tokens.popitem(last=False)[0], None)
         return token
 
     async def _ask(self, challenge: Challenge, scope: str) -> tuple[str, float]:
-        realm = URL(challenge.parameters["realm"])
-        login = await self._login(realm, scope)
+        realm = _realm(challenge)
+        believed = self._believes(realm)
+        login = await self._login(realm if believed else self._registry, scope)
+        if login is not None and login.registry_token:
+            return login.registry_token, math.inf
+        if not believed:  # as another scope has a token for the registry itself
+            return "", MINIMUM_SECONDS
         service = challenge.parameters.get("service", "")
         asked = {"service": service} if service else {}
         # A query has a parameter for each scope, a form has all in one (the two token specifications).
@@ -174,12 +189,17 @@ class Authenticator:
     async def _login(self, asked_by: URL, scope: str) -> Login | None:
         if self._credentials is None:
             return None
-        host = asked_by.host or ""
         kind, _, rest = scope.rpartition(" ")[2].partition(":")
         repository = rest.rpartition(":")[0] if kind == "repository" else ""
-        return await self._credentials.login(
-            host if asked_by.is_default_port() else f"{host}:{asked_by.port}", repository
-        )
+        return await self._credentials.login(asked_by.host_port_subcomponent or "", repository)
+
+
+def _realm(challenge: Challenge) -> URL:
+    """What is no URL is nobody's."""
+    try:
+        return URL(challenge.parameters.get("realm", ""))
+    except ValueError:
+        return URL()
 
 
 def _basic(login: Login) -> str:

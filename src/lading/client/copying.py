@@ -107,14 +107,14 @@ async def copy(
     copier = _Copier(source, target, content, parallel, report)
     await copier.tree(content, tag)
     if referrers:
-        await copier.referrers(content.digest)
+        await copier.referrers(content)
     return copier.copied
 
 
 async def chosen(source: Place, content: Content, platform: Platform) -> Content:
     """The image of a platform. Raises `ClientError`."""
     for _ in range(MAX_DEPTH):
-        view = _view(content)
+        view = view_of(content)
         if not view.is_index:
             await _check_platform(source, content, view, platform)
             return content
@@ -122,7 +122,7 @@ async def chosen(source: Place, content: Content, platform: Platform) -> Content
         if not fitting:
             there = ", ".join(sorted({str(child.platform) for child in view.children if child.platform}))
             raise ClientError(f"{content.digest}: has no image for {platform}: there are {there or 'none'}")
-        content = await source.manifest(fitting[0].digest)
+        content = await source.manifest(digest_of(fitting[0]))
     raise InvalidAnswerError(f"{content.digest}: indexes in indexes")
 
 
@@ -144,7 +144,7 @@ async def read(source: Place, blob: Descriptor, limit: int) -> bytes:
     if blob.size > limit:
         raise InvalidAnswerError(f"{blob.digest}: has {blob.size} bytes, more than {limit}")
     data = bytearray()
-    async with contextlib.aclosing(source.source(_digest(blob))(0)) as pieces:
+    async with contextlib.aclosing(source.source(digest_of(blob))(0)) as pieces:
         async for piece in pieces:
             data += piece
             if len(data) > limit:
@@ -171,6 +171,7 @@ class _Copier:
         self._turns = asyncio.Semaphore(parallel)
         self._report = report
         self._done: set[str] = set()
+        self._walked: set[str] = set()
         self.copied = Copied(content)
 
     async def tree(self, content: Content, tag: str = "", depth: int = 0) -> None:
@@ -179,43 +180,48 @@ class _Copier:
             raise InvalidAnswerError(f"{content.digest}: indexes in indexes")
         there = content.digest in self._done or await self._target.has_manifest(content.digest)
         if not there:
-            view = _view(content)
-            for child in view.children:
-                if child.media_type in media.IMAGES | media.INDEXES:
-                    await self.tree(await self._source.manifest(_digest(child)), depth=depth + 1)
-            others = [child for child in view.children if child.media_type not in media.IMAGES | media.INDEXES]
-            await self._all([*view.blobs, *others])
+            parts = named(view_of(content))
+            for child in parts.manifests:
+                digest = digest_of(child)
+                if digest not in self._done:
+                    await self.tree(await self._source.manifest(digest), depth=depth + 1)
+            await self._all(parts.blobs)
         if not depth or not there:
             await self._target.put_manifest(content, tag, root=not depth)
             self.copied.manifests += 1
         self._done.add(content.digest)
 
-    async def referrers(self, subject: Digest, depth: int = 0) -> None:
-        """What refers to a manifest, to what is in it if it is an index, and to all of these."""
+    async def referrers(self, subject: Content, depth: int = 0) -> None:
+        """What refers to a manifest, to what is in it if it is an index, and to all of these; each once."""
+        if subject.digest in self._walked:
+            return
         if depth > MAX_DEPTH:
-            raise InvalidAnswerError(f"{subject}: referrers of referrers")
-        content = await self._source.manifest(subject)
-        for child in _view(content).children:
-            if child.media_type in media.IMAGES | media.INDEXES:
-                await self.referrers(_digest(child), depth + 1)
-        for found in await self._source.referrers(subject):
-            digest = _digest(found)
-            if digest not in self._done:
-                await self.tree(await self._source.manifest(digest))
-                self.copied.referrers += 1
-                await self.referrers(digest, depth + 1)
+            raise InvalidAnswerError(f"{subject.digest}: referrers of referrers")
+        self._walked.add(subject.digest)
+        for child in named(view_of(subject)).manifests:
+            digest = digest_of(child)
+            if digest not in self._walked:
+                await self.referrers(await self._source.manifest(digest), depth + 1)
+        for found in await self._source.referrers(subject.digest):
+            digest = digest_of(found)
+            if digest not in self._walked:
+                content = await self._source.manifest(digest)
+                if digest not in self._done:
+                    await self.tree(content)
+                    self.copied.referrers += 1
+                await self.referrers(content, depth + 1)
 
     async def _all(self, blobs: list[Descriptor]) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 for blob in {blob.digest: blob for blob in blobs}.values():
-                    if blob.digest not in self._done and not (blob.urls and blob.media_type in _ELSEWHERE):
+                    if blob.digest not in self._done:
                         group.create_task(self._blob(blob))
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
 
     async def _blob(self, blob: Descriptor) -> None:
-        digest = _digest(blob)
+        digest = digest_of(blob)
         async with self._turns:
             self._tell(Step(digest, blob.size))
             outcome = await self._target.put_blob(
@@ -234,14 +240,32 @@ class _Copier:
             self._report(step)
 
 
-def _view(content: Content) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What must be where a manifest is: other manifests, and blobs."""
+
+    manifests: list[Descriptor]
+    blobs: list[Descriptor]
+
+
+def named(view: Manifest) -> Named:
+    """Without what the manifest says is elsewhere."""
+    manifests = [child for child in view.children if child.media_type in media.IMAGES | media.INDEXES]
+    others = [child for child in view.children if child.media_type not in media.IMAGES | media.INDEXES]
+    blobs = [blob for blob in (*view.blobs, *others) if not (blob.urls and blob.media_type in _ELSEWHERE)]
+    return Named(manifests, blobs)
+
+
+def view_of(content: Content) -> Manifest:
+    """Raises `InvalidAnswerError`."""
     try:
         return content.view()
     except InvalidManifestError as error:
         raise InvalidAnswerError(f"{content.digest}: {error}") from error
 
 
-def _digest(descriptor: Descriptor) -> Digest:
+def digest_of(descriptor: Descriptor) -> Digest:
+    """Raises `InvalidAnswerError`."""
     try:
         return Digest.parse(descriptor.digest)
     except InvalidDigestError as error:

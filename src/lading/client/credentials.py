@@ -22,10 +22,14 @@ _NOBODY = b"credentials not found"
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """With the user `<token>` the password is a refresh token, as Docker's credential helpers have it."""
+    """With the user `<token>` the password is a refresh token, as Docker's credential helpers have it.
+
+    A `registry_token` is what the registry itself is shown, if it asks for a token: no token server is asked.
+    """
 
     username: str
     password: str = field(repr=False)
+    registry_token: str = field(default="", repr=False)
 
 
 class Credentials(Protocol):

@@ -18,7 +18,7 @@ from lading.oci.hashing import Hasher
 PROGRESS_BYTES = 256 * 1024
 """Who has sent as much since the last failure may fail as often as at the beginning."""
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 Open = Callable[[int], Awaitable[aiohttp.ClientResponse]]
 """The answer that begins at an offset, or earlier. Raises `ClientError`."""

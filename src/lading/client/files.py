@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import os
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping
 
-from lading.client.copying import Copied, Place
-from lading.client.disk import receive
+from lading.client.copying import Copied, Place, digest_of
+from lading.client.disk import open_regular, receive, tidy
 from lading.client.download import Progress
 from lading.client.errors import ClientError, InvalidAnswerError
-from lading.client.sources import PIECE_BYTES, of_bytes, of_file
+from lading.client.sources import PIECE_BYTES, of_bytes, of_known_file
 from lading.client.upload import Outcome
 from lading.oci import building, media
 from lading.oci.building import Content, InvalidManifestError
@@ -37,13 +40,15 @@ async def push_files(
 ) -> Copied:
     """Files by path, with their media types ("" is any bytes). Without a tag by digest alone.
 
-    Raises `ClientError`.
+    Raises `ClientError`: `FilesError` for what is no regular file, cannot be read, or changes meanwhile.
     """
     layers = []
+    sources = [of_bytes(building.EMPTY)]
     for path, media_type in files.items():
-        digest, size = await asyncio.to_thread(_digest_of, path)
-        title = {TITLE: os.path.basename(path)}
-        layers.append(Descriptor(media_type or media.OCTET_STREAM, digest, size, annotations=title))
+        title = _checked(os.path.basename(path))
+        digest, size = await asyncio.to_thread(_measured, path)
+        layers.append(Descriptor(media_type or media.OCTET_STREAM, digest, size, annotations={TITLE: title}))
+        sources.append(of_known_file(path, digest, functools.partial(_failure, path), size=size))
     titles = [layer.annotations[TITLE] for layer in layers]
     if len(set(titles)) != len(titles):
         raise FilesError("two of the files have the same name")
@@ -52,10 +57,7 @@ async def push_files(
     except InvalidManifestError as error:
         raise FilesError(str(error)) from error
     copied = Copied(content)
-    filler = building.empty()
-    sources = [(filler.descriptor(), of_bytes(filler.data))]
-    sources += [(layer, of_file(path)) for layer, path in zip(layers, files, strict=True)]
-    for layer, source in sources:
+    for layer, source in zip([building.empty().descriptor(), *layers], sources, strict=True):
         outcome = await target.put_blob(layer, source, mount=None, progress=progress)
         copied.blobs[outcome] += 1
         copied.moved += layer.size if outcome is Outcome.UPLOADED else 0
@@ -70,7 +72,8 @@ async def pull_files(
     """Every layer with a title, to the folder under that name; the paths. Raises `ClientError`.
 
     A title may name a subfolder, and leads nowhere else. Unless `overwrite`, a file that is there stays, and is an
-    error.
+    error. So are two layers with different content that would be one file. Nothing is written before all titles
+    and digests are known to be good.
     """
     try:
         layers = [layer for layer in content.view().layers if layer.annotations.get(TITLE)]
@@ -78,46 +81,75 @@ async def pull_files(
         raise InvalidAnswerError(f"{content.digest}: {error}") from error
     if not layers:
         raise FilesError(f"{content.digest}: has no files: no layer has a title")
-    targets = [_place(folder, layer.annotations[TITLE]) for layer in layers]
-    if not overwrite:
-        _check_free(targets)
-    for layer, target in zip(layers, targets, strict=True):
-        try:
+    targets: dict[str, Descriptor] = {}
+    for layer in layers:
+        target = _place(folder, layer.annotations[TITLE])
+        if targets.setdefault(target, layer).digest != digest_of(layer):
+            raise FilesError(f"{target}: two layers have this name")
+    _check_free(targets.keys(), overwrite=overwrite)
+    for inner in sorted({os.path.dirname(target) for target in targets}):
+        with _failures(inner):
+            tidy(inner)
+    for target, layer in targets.items():
+        with _failures(target):
             await _fetch(source, layer, target, progress)
-        except OSError as error:
-            raise FilesError(f"{target}: {error.strerror}") from error
-    return targets
+    return list(targets)
 
 
 async def _fetch(source: Place, layer: Descriptor, target: str, progress: Progress | None) -> None:
-    digest = Digest.parse(layer.digest)
+    digest = digest_of(layer)
     mismatch = InvalidAnswerError(f"{target}: what came does not match {digest}")
     await receive(target, source.source(digest), digest, layer.size, progress, mismatch)
 
 
-def _check_free(targets: list[str]) -> None:
+def _check_free(targets: Collection[str], *, overwrite: bool) -> None:
+    folders = {folder for target in targets for folder in _above(target)}
     for target in targets:
-        if os.path.lexists(target):
+        if target in folders:
+            raise FilesError(f"{target}: two layers have this name, and one of them has files below it")
+        if os.path.lexists(target) and (not overwrite or os.path.isdir(target)):
             raise FilesError(f"{target}: is there already")
 
 
+def _above(path: str) -> Iterator[str]:
+    while (above := os.path.dirname(path)) != path:
+        yield above
+        path = above
+
+
 def _place(folder: str, title: str) -> str:
-    parts = title.split("/")
+    parts = _checked(title).split("/")
     inner = os.path.realpath(os.path.join(folder, *parts[:-1]))
     root = os.path.realpath(folder)
-    if title.startswith("/") or not {"", ".", ".."}.isdisjoint(parts) or "\0" in title:
+    if title.startswith("/") or not {"", ".", ".."}.isdisjoint(parts):
         raise FilesError(f"{title!r}: is no name of a file below a folder")
     if os.path.commonpath([root, inner]) != root:
         raise FilesError(f"{title!r}: leads out of {folder}")
     return os.path.join(inner, parts[-1])
 
 
-def _digest_of(path: str) -> tuple[Digest, int]:
-    hasher = Hasher(CANONICAL)
+def _checked(title: str) -> str:
+    """Unless a terminal would obey it, or it is no text at all, as names of files may be."""
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in title):
+        raise FilesError(f"{title!r}: has control characters, or what is no UTF-8, in its name")
+    return title
+
+
+@contextlib.contextmanager
+def _failures(path: str) -> Iterator[None]:
     try:
-        with open(path, "rb") as file:
-            while piece := file.read(PIECE_BYTES):
-                hasher.update(piece)
+        yield
     except OSError as error:
-        raise FilesError(f"{path}: {error.strerror}") from error
+        raise _failure(path, error.strerror or str(error)) from error
+
+
+def _failure(path: str, what: str) -> FilesError:
+    return FilesError(f"{path}: {what}")
+
+
+def _measured(path: str) -> tuple[Digest, int]:
+    hasher = Hasher(CANONICAL)
+    with _failures(path), open_regular(path) as file:
+        while piece := file.read(PIECE_BYTES):
+            hasher.update(piece)
     return hasher.digest(), hasher.size

@@ -6,18 +6,22 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
+from typing import Any
 
-from lading.client.disk import receive, write
+import orjson
+
+from lading.client.copying import named, view_of
+from lading.client.disk import open_regular, receive, tidy, write
 from lading.client.download import Progress
 from lading.client.errors import ClientError
-from lading.client.sources import of_file
+from lading.client.registry import MAX_MANIFEST_BYTES
+from lading.client.sources import of_known_file
 from lading.client.upload import Outcome, Source
 from lading.oci import building, media
 from lading.oci.building import Content, InvalidManifestError
 from lading.oci.digest import Digest, InvalidDigestError
 from lading.oci.errors import RegistryError
-from lading.oci.hashing import Hasher
 from lading.oci.manifest import Descriptor, view
 from lading.oci.names import is_tag
 
@@ -42,9 +46,15 @@ class Layout:
         self._writing = asyncio.Lock()
 
     def create(self) -> None:
-        """The directory and what marks it; what is there stays. Raises `LayoutError`."""
+        """The directory and what marks it; what is there stays, but for what a killed process left half.
+
+        Raises `LayoutError`.
+        """
+        blobs = os.path.join(self.path, "blobs")
         try:
-            os.makedirs(os.path.join(self.path, "blobs"), exist_ok=True)
+            os.makedirs(blobs, exist_ok=True)
+            for folder in (self.path, *(each.path for each in os.scandir(blobs) if each.is_dir())):
+                tidy(folder)
             if not os.path.exists(os.path.join(self.path, MARKER)):
                 write(os.path.join(self.path, MARKER), _VERSION)
             if not os.path.exists(os.path.join(self.path, "index.json")):
@@ -66,26 +76,28 @@ class Layout:
 
     def entries(self) -> list[Descriptor]:
         """What its index names, in order. Raises `LayoutError`."""
-        try:
-            with open(os.path.join(self.path, "index.json"), "rb") as file:
-                return list(view(file.read(), media.OCI_INDEX).children)
-        except OSError as error:
-            raise LayoutError(f"{self.path}: index.json: {error.strerror}") from error
-        except RegistryError as error:
-            raise LayoutError(f"{self.path}: index.json: {error.entries[0].detail}") from error
+        return self._index()[1]
 
     async def manifest(self, reference: str) -> Content:
         """By its digest or its name in the index; "" is the only one there. Raises `LayoutError`."""
-        found = self._find(reference)
-        with self._failures(found.digest):
-            data = await asyncio.to_thread(_read, self._file(found.digest))
-        digest = _digest(self.path, found.digest)
-        if Digest.of(data, digest.algorithm) != digest:
-            raise LayoutError(f"{self.path}: the content of {digest} does not match it")
-        return Content(digest, found.media_type or _media_type(data), data)
+        return await self._content(self._find(reference))
 
     async def has_manifest(self, digest: Digest) -> bool:
-        return self._holds(digest)
+        """With all that it names; a manifest that is corrupt is not there."""
+        left, seen = [Descriptor("", digest, 0)], set()
+        while left:
+            each = left.pop()
+            if each.digest in seen:
+                continue
+            seen.add(each.digest)
+            try:
+                parts = named(view_of(await self._content(each)))
+                if not all(self._holds(blob.digest) for blob in parts.blobs):
+                    return False
+            except ClientError:
+                return False
+            left += parts.manifests
+        return True
 
     async def put_manifest(self, content: Content, tag: str = "", *, root: bool = True) -> None:
         async with self._writing:
@@ -95,19 +107,9 @@ class Layout:
                     self._list(content, tag)
 
     def source(self, digest: Digest) -> Source:
-        pieces = of_file(self._file(digest))
-
-        async def verified(offset: int) -> AsyncGenerator[bytes, None]:
-            hasher = Hasher(digest.algorithm)
-            with self._failures(digest):
-                async with contextlib.aclosing(pieces(offset)) as found:
-                    async for piece in found:
-                        hasher.update(piece)
-                        yield piece
-            if not offset and hasher.digest() != digest:
-                raise LayoutError(f"{self.path}: the content of {digest} does not match it")
-
-        return verified
+        return of_known_file(
+            self._file(digest), digest, lambda what: LayoutError(f"{self.path}: {digest}: {what}")
+        )
 
     async def put_blob(
         self,
@@ -146,10 +148,10 @@ class Layout:
     def _find(self, reference: str) -> Descriptor:
         entries = self.entries()
         if not reference:
-            named = [entry for entry in entries if entry.annotations.get(REF_NAME)] or entries
-            if len({entry.digest for entry in named}) != 1:
-                raise LayoutError(f"{self.path}: has {len(named)} images: say which by its tag or digest")
-            return named[0]
+            tagged = [entry for entry in entries if entry.annotations.get(REF_NAME)] or entries
+            if len({entry.digest for entry in tagged}) != 1:
+                raise LayoutError(f"{self.path}: has {len(tagged)} images: say which by its tag or digest")
+            return tagged[0]
         for entry in reversed(entries):  # the last of those with one name is the youngest
             if reference in {entry.digest, entry.annotations.get(REF_NAME)}:
                 return entry
@@ -166,17 +168,42 @@ class Layout:
 
     def _store(self, content: Content) -> None:
         target = self._file(content.digest)
-        if not self._holds(content.digest):
-            os.makedirs(os.path.dirname(target), exist_ok=True)
+        if not self._holds(content.digest) or _read(target) != content.data:
             write(target, content.data)
 
+    async def _content(self, found: Descriptor) -> Content:
+        with self._failures(found.digest):
+            data = await asyncio.to_thread(_read, self._file(found.digest))
+        digest = _digest(self.path, found.digest)
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise LayoutError(f"{self.path}: {digest}: is no manifest: has more than {MAX_MANIFEST_BYTES} bytes")
+        if Digest.of(data, digest.algorithm) != digest:
+            raise LayoutError(f"{self.path}: the content of {digest} does not match it")
+        return Content(digest, found.media_type or _media_type(data), data)
+
+    def _index(self) -> tuple[dict[str, Any], list[Descriptor]]:
+        """The document, with all that others have written into it, and what of it is known."""
+        try:
+            with open(os.path.join(self.path, "index.json"), "rb") as file:
+                data = file.read()
+            return orjson.loads(data), list(view(data, media.OCI_INDEX).children)
+        except OSError as error:
+            raise LayoutError(f"{self.path}: index.json: {error.strerror}") from error
+        except orjson.JSONDecodeError as error:
+            raise LayoutError(f"{self.path}: index.json: invalid JSON: {error}") from error
+        except RegistryError as error:
+            raise LayoutError(f"{self.path}: index.json: {error.entries[0].detail}") from error
+
     def _list(self, content: Content, tag: str) -> None:
-        entries = self.entries()
-        if not tag and any(entry.digest == content.digest for entry in entries):
+        document, entries = self._index()
+        under = [entry.digest for entry in entries if not tag or entry.annotations.get(REF_NAME) == tag]
+        if under == [content.digest] or (not tag and content.digest in under):
             return
-        kept = [entry for entry in entries if not tag or entry.annotations.get(REF_NAME) != tag]
+        written = zip(document.get("manifests") or [], entries, strict=True)
+        kept = [each for each, entry in written if not tag or entry.annotations.get(REF_NAME) != tag]
         added = content.descriptor(annotations={REF_NAME: tag} if tag else {})
-        write(os.path.join(self.path, "index.json"), building.index([*kept, added]).data)
+        document["manifests"] = [*kept, building.fields(added)]
+        write(os.path.join(self.path, "index.json"), orjson.dumps(document))
 
     @contextlib.contextmanager
     def _failures(self, digest: str) -> Iterator[None]:
@@ -187,8 +214,9 @@ class Layout:
 
 
 def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+    """No more than tells that it is too large for a manifest."""
+    with open_regular(path) as file:
+        return file.read(MAX_MANIFEST_BYTES + 1)
 
 
 def _digest(path: str, text: str) -> Digest:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 from lading.client.authfile import HUB, AuthFile
 from lading.client.credentials import Credentials
 from lading.client.registry import RegistryClient
 from lading.client.repository import Repository
-from lading.client.tls import TLS
-from lading.client.transport import Timing
+from lading.client.transport import Options
 from lading.oci.reference import ImageReference
 
 HUB_HOST = "registry-1.docker.io"
@@ -31,17 +30,11 @@ class Registries:
         credentials: Callable[[str], Credentials | None] | None = None,
         files: Sequence[str] | None = None,
         plain_http: bool = False,
-        tls: TLS | None = None,
-        timing: Timing | None = None,
-        user_agent: str = "lading",
-        token_servers: frozenset[str] = frozenset(),
+        **options: Unpack[Options],
     ) -> None:
         self._credentials = credentials or (lambda host: AuthFile(host, files))
         self._scheme = "http" if plain_http else "https"
-        self._tls = tls
-        self._timing = timing
-        self._user_agent = user_agent
-        self._token_servers = token_servers
+        self._options = options
         self._clients: dict[str, RegistryClient] = {}
 
     async def __aenter__(self) -> Self:
@@ -63,10 +56,7 @@ class Registries:
             self._clients[host] = RegistryClient(
                 f"{self._scheme}://{HUB_HOST if host == HUB else host}",
                 self._credentials(host),
-                user_agent=self._user_agent,
-                timing=self._timing,
-                tls=self._tls,
-                token_servers=self._token_servers,
+                **self._options,
             )
         return self._clients[host]
 

@@ -6,18 +6,18 @@ import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 from urllib.parse import quote, urlencode
 
 import aiohttp
+from yarl import URL
 
 from lading.client.credentials import Credentials
 from lading.client.download import Download, Progress
 from lading.client.errors import ClientError, InvalidAnswerError, NotFoundError, RefusedError
 from lading.client.referrers import Referrers, subject_of
 from lading.client.sources import of_bytes
-from lading.client.tls import TLS
-from lading.client.transport import Observe, Timing, Transport
+from lading.client.transport import Options, Transport
 from lading.client.upload import CHUNK_BYTES, Blob, Outcome, Source, Upload, Uploader
 from lading.oci import media
 from lading.oci.building import Content
@@ -27,7 +27,7 @@ from lading.oci.names import is_tag
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 MAX_PAGES = 10_000
-"""Of one list: a registry whose pages go in a circle is left."""
+"""Of one list."""
 
 ACCEPTED = ", ".join([media.OCI_INDEX, media.OCI_MANIFEST, media.DOCKER_LIST, media.DOCKER_MANIFEST])
 
@@ -41,30 +41,9 @@ class RegistryClient:
     without its host. Every method raises `ClientError`.
     """
 
-    def __init__(
-        self,
-        url: str,
-        credentials: Credentials | None = None,
-        *,
-        user_agent: str = "lading",
-        timing: Timing | None = None,
-        observe: Observe | None = None,
-        tls: TLS | None = None,
-        token_servers: frozenset[str] = frozenset(),
-    ) -> None:
-        """`token_servers` are hosts that may see the credentials, beside the registry's and its domain's.
-
-        Raises `ValueError` for a URL that cannot be one of a registry.
-        """
-        self._transport = Transport(
-            url,
-            credentials,
-            user_agent=user_agent,
-            timing=timing,
-            observe=observe,
-            tls=tls,
-            token_servers=token_servers,
-        )
+    def __init__(self, url: str, credentials: Credentials | None = None, **options: Unpack[Options]) -> None:
+        """Raises `ValueError` for a URL that cannot be one of a registry."""
+        self._transport = Transport(url, credentials, **options)
         self._referrers = Referrers()
         self.host = self._transport.host
 
@@ -93,13 +72,17 @@ class RegistryClient:
             return None
 
     async def manifest(self, name: str, reference: str) -> Content:
-        """Verified where `reference` is a digest (end-3)."""
-        answer = await self._get("GET", name, f"manifests/{reference}", {"Accept": ACCEPTED})
+        """Verified where `reference` is a digest (end-3). Raises `InvalidDigestError` if it is no tag, either."""
+        wanted = None if is_tag(reference) else Digest.parse(reference)
+        answer, data = await self._transport.document(
+            _path(name, f"manifests/{reference}"),
+            {"Accept": ACCEPTED},
+            scope=_pulling(name),
+            limit=MAX_MANIFEST_BYTES,
+        )
         media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        data = await self._transport.read(answer, MAX_MANIFEST_BYTES)
         if media_type not in media.IMAGES and media_type not in media.INDEXES:
             raise InvalidAnswerError(f"{self.host}: the manifest {name}:{reference} is of type {media_type!r}")
-        wanted = None if is_tag(reference) else Digest.parse(reference)
         digest = Digest.of(data, CANONICAL if wanted is None else wanted.algorithm)
         if wanted is not None and digest != wanted:
             raise InvalidAnswerError(f"{self.host}: the manifest's content does not match its digest {wanted}")
@@ -287,32 +270,55 @@ class RegistryClient:
             raise
 
     async def _pages(self, path: str, scope: str) -> AsyncIterator[dict[str, Any]]:
-        following: str | None = f"/v2/{path}"
-        for _ in range(MAX_PAGES):
-            if not following:
-                return
-            answer = await self._transport.request("GET", following, {}, scope=scope)
-            link = _NEXT.search(answer.headers.get("Link", ""))
-            # Wherever the link says: credentials are for one host, which is asked again.
-            following = None if link is None else re.sub(r"^[a-z]+://[^/]*", "", link[1])
+        url = self._transport.origin.join(URL(f"/v2/{path}", encoded=True))
+        seen: set[URL] = set()
+        while url not in seen and len(seen) < MAX_PAGES:
+            seen.add(url)
+            answer, data = await self._transport.document(str(url), {}, scope=scope)
             try:
-                page = json.loads(await self._transport.read(answer))
+                page = json.loads(data)
             except (ValueError, RecursionError):
                 page = None
             if not isinstance(page, dict):
                 raise InvalidAnswerError(f"{self.host}: the list {path} is not JSON")
             yield page
+            link = _NEXT.search(answer.headers.get("Link", ""))
+            if link is None:
+                return
+            url = self._following(url, link[1])
+        raise InvalidAnswerError(f"{self.host}: the list {path} goes in a circle, or has too many pages")
+
+    def _following(self, url: URL, link: str) -> URL:
+        """The next page, on the registry itself wherever the link says: many do not know their own address."""
+        try:
+            found = url.join(URL(link, encoded=True))
+            if found.scheme not in {"http", "https"}:
+                raise ValueError(found.scheme)
+        except ValueError:
+            raise InvalidAnswerError(f"{self.host}: the next page of a list has no URL: {link[:160]!r}") from None
+        return URL.build(
+            scheme=url.scheme,
+            authority=url.raw_authority,
+            path=found.raw_path,
+            query_string=found.raw_query_string,
+            encoded=True,
+        )
 
     async def _get(
         self, method: str, name: str, path: str, headers: dict[str, str], accepted: tuple[int, ...] = (200,)
     ) -> aiohttp.ClientResponse:
-        path = f"/v2/{quote(name)}/{quote(path, safe='/:')}"
-        return await self._transport.request(method, path, headers, scope=_pulling(name), accepted=accepted)
+        return await self._transport.request(
+            method, _path(name, path), headers, scope=_pulling(name), accepted=accepted
+        )
 
     async def _delete(self, name: str, path: str) -> None:
-        path = f"/v2/{quote(name)}/{quote(path, safe='/:')}"
         scope = f"repository:{name}:delete,pull"
-        (await self._transport.request("DELETE", path, {}, scope=scope, accepted=(202, 200, 204))).release()
+        accepted = (202, 200, 204)
+        (await self._transport.request("DELETE", _path(name, path), {}, scope=scope, accepted=accepted)).release()
+
+
+def _path(name: str, path: str) -> str:
+    return f"/v2/{quote(name)}/{quote(path, safe='/:')}"
 
 
 def _asked(after: str, limit: int | None) -> str:

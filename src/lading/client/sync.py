@@ -1,8 +1,8 @@
 """The client for programs that do not wait by themselves: the same names, each call until it is done.
 
 Its event loop runs in a thread of its own, so that it can be used from any thread, and beside another loop. It
-belongs to one process: whoever forks makes another. Callbacks (`observe`, `progress`, sources) run in that loop,
-and must not call the client.
+belongs to one process: whoever forks makes another. Callbacks (`observe`, `progress`, `report`, sources) run in
+that loop, and must not call the client.
 """
 
 from __future__ import annotations
@@ -12,19 +12,22 @@ import concurrent.futures
 import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
+from lading.client.copying import PARALLEL, Copied, Place, Report, copy
 from lading.client.credentials import Credentials
 from lading.client.download import Download, Progress
+from lading.client.registries import Registries
 from lading.client.registry import RegistryClient
-from lading.client.tls import TLS
-from lading.client.transport import Observe, Timing
+from lading.client.repository import Repository
+from lading.client.transport import Options
 from lading.client.upload import CHUNK_BYTES, Outcome, Source
 from lading.oci.building import Content
 from lading.oci.digest import Digest
-from lading.oci.manifest import Descriptor
+from lading.oci.manifest import Descriptor, Platform
+from lading.oci.reference import ImageReference
 
 T = TypeVar("T")
 
@@ -139,32 +142,12 @@ class SyncDownload:
         self._loop.run(closed())
 
 
-class SyncRegistryClient:
-    """See `lading.client.registry.RegistryClient`; `source` of `put_blob` runs in the client's own event loop."""
+class _Face:
+    """What waits for an event loop of its own; `last` is what this does at its end."""
 
-    def __init__(
-        self,
-        url: str,
-        credentials: Credentials | None = None,
-        *,
-        user_agent: str = "lading",
-        timing: Timing | None = None,
-        observe: Observe | None = None,
-        tls: TLS | None = None,
-        token_servers: frozenset[str] = frozenset(),
-    ) -> None:
-        """Raises `ValueError` for a URL that cannot be one of a registry."""
-        self._client = RegistryClient(
-            url,
-            credentials,
-            user_agent=user_agent,
-            timing=timing,
-            observe=observe,
-            tls=tls,
-            token_servers=token_servers,
-        )
+    def __init__(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._loop = _Loop()
-        self.host = self._client.host
+        self._last = last
 
     def __enter__(self) -> Self:
         return self
@@ -176,7 +159,62 @@ class SyncRegistryClient:
 
     def close(self) -> None:
         """Once or more often; what is called afterwards, or waits meanwhile, raises `RuntimeError`."""
-        self._loop.close(self._client.close)
+        self._loop.close(self._last)
+
+
+class SyncRegistries(_Face):
+    """See `lading.client.registries.Registries`: several at once, for copies between them."""
+
+    def __init__(
+        self,
+        *,
+        credentials: Callable[[str], Credentials | None] | None = None,
+        files: Sequence[str] | None = None,
+        plain_http: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        self._registries = Registries(credentials=credentials, files=files, plain_http=plain_http, **options)
+        super().__init__(self._registries.close)
+
+    def repository(self, reference: ImageReference | str) -> Repository:
+        """A place for `copy` here, and for nothing else. Raises `InvalidReferenceError`, a `ValueError`."""
+        return self._registries.repository(reference)
+
+    def copy(
+        self,
+        source: Place,
+        target: Place,
+        reference: str,
+        tag: str = "",
+        *,
+        platform: Platform | None = None,
+        referrers: bool = False,
+        parallel: int = PARALLEL,
+        report: Report | None = None,
+    ) -> Copied:
+        """See `lading.client.copying.copy`. Places are a `Layout`, or come from `repository`."""
+        return self._loop.run(
+            copy(
+                source,
+                target,
+                reference,
+                tag,
+                platform=platform,
+                referrers=referrers,
+                parallel=parallel,
+                report=report,
+            )
+        )
+
+
+class SyncRegistryClient(_Face):
+    """See `lading.client.registry.RegistryClient`; `source` of `put_blob` runs in the client's own event loop."""
+
+    def __init__(self, url: str, credentials: Credentials | None = None, **options: Unpack[Options]) -> None:
+        """Raises `ValueError` for a URL that cannot be one of a registry."""
+        self._client = RegistryClient(url, credentials, **options)
+        super().__init__(self._client.close)
+        self.host = self._client.host
 
     def ping(self) -> None:
         self._loop.run(self._client.ping())

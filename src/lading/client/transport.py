@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import random
+import socket
+import ssl
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import aiohttp
 from yarl import URL
@@ -22,7 +27,10 @@ from lading.oci.retries import retry_after
 
 MAX_REDIRECTS = 10
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
-"""Of a list or an error; manifests have their own limit."""
+"""Of a list; manifests have their own limit."""
+
+MAX_ERROR_BYTES = 64 * 1024
+"""Of an error's body: what comes behind them is not read."""
 
 READ_BUFFER_BYTES = 512 * 1024
 
@@ -52,33 +60,37 @@ Observe = Callable[[int, Mapping[str, str]], None]
 """Hears of every answer of the registry itself: its status, 0 for none, and its headers."""
 
 
+class Options(TypedDict, total=False):
+    """What all clients take as keywords.
+
+    `token_servers` are hosts that may see the credentials, beside the registry's and its domain's; with their
+    ports unless these are the scheme's.
+    """
+
+    user_agent: str
+    timing: Timing | None
+    observe: Observe | None
+    tls: TLS | None
+    token_servers: frozenset[str]
+
+
 class Transport:
     """`url` is an origin; of a path only the slash counts. Close it in the event loop it was used in."""
 
-    def __init__(
-        self,
-        url: str,
-        credentials: Credentials | None = None,
-        *,
-        user_agent: str = "lading",
-        timing: Timing | None = None,
-        observe: Observe | None = None,
-        tls: TLS | None = None,
-        token_servers: frozenset[str] = frozenset(),
-    ) -> None:
-        """`token_servers` are hosts, with ports, that may see the credentials beside those that may anyway.
-
-        Raises `ValueError` if `url` is not one of http or https with a host."""
+    def __init__(self, url: str, credentials: Credentials | None = None, **options: Unpack[Options]) -> None:
+        """Raises `ValueError` if `url` is not one of http or https with a host."""
         parsed = URL(url)
         if parsed.scheme not in {"http", "https"} or not parsed.host:
             raise ValueError("must be a URL that begins with http:// or https://")
         self.origin = parsed.origin()
-        self.host = self.origin.authority
-        self.timing = timing or Timing()
-        self._authenticator = Authenticator(self.origin, credentials, self._fetch_token, token_servers)
-        self._tls = tls or TLS()
-        self._user_agent = user_agent
-        self._observe = observe
+        self.host = self.origin.raw_authority
+        self.timing = options.get("timing") or Timing()
+        self._authenticator = Authenticator(
+            self.origin, credentials, self._fetch_token, options.get("token_servers", frozenset())
+        )
+        self._tls = options.get("tls") or TLS()
+        self._user_agent = options.get("user_agent", "lading")
+        self._observe = options.get("observe")
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -100,23 +112,35 @@ class Transport:
         """An answer with one of the accepted statuses, whose body is yet to be read. Raises `ClientError`.
 
         `path` may be a URL, too; only the registry's own host sees who asks. Without `repeat` a failure is not
-        followed by another attempt.
+        followed by another attempt. What is gone when it is to be deleted again was deleted: its answer was lost.
         """
         url = self.origin.join(URL(path, encoded=True))
+        done: tuple[int, ...] = ()
         for attempt in range(1, self.timing.attempts + 1):
             try:
                 answer = await self._signed_in(method, url, headers, scope, body)
-                if answer.status in accepted:
+                if answer.status in accepted + done:
                     return answer
                 failure: ClientError = await refusal(answer, self.host)
             except UnreachableError as error:
                 failure = error
                 if self._observe is not None:
                     self._observe(0, {})
-            pause = self.pause(failure, attempt) if repeat else None
-            if pause is None:
-                raise failure
-            await asyncio.sleep(pause)
+            if method == "DELETE" and _may_be_done(failure):
+                done = (404,)
+            await self._pause_after(failure, attempt if repeat else self.timing.attempts)
+        raise AssertionError("unreachable")
+
+    async def document(
+        self, path: str, headers: Mapping[str, str], *, scope: str, limit: int = MAX_DOCUMENT_BYTES
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        """An answer to GET with its whole body, asked for again if that breaks off. Raises `ClientError`."""
+        for attempt in range(1, self.timing.attempts + 1):
+            answer = await self.request("GET", path, headers, scope=scope)
+            try:
+                return answer, await self.read(answer, limit)
+            except UnreachableError as error:
+                await self._pause_after(error, attempt)
         raise AssertionError("unreachable")
 
     async def read(self, answer: aiohttp.ClientResponse, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
@@ -132,6 +156,13 @@ class Transport:
         finally:
             answer.release()
         return bytes(body)
+
+    async def _pause_after(self, failure: ClientError, attempt: int) -> None:
+        """Raises the failure if there is to be no other attempt."""
+        pause = self.pause(failure, attempt)
+        if pause is None:
+            raise failure
+        await asyncio.sleep(pause)
 
     def pause(self, failure: ClientError, attempt: int) -> float | None:
         """How long to wait before the next attempt; None if there is to be none."""
@@ -155,7 +186,7 @@ class Transport:
             if answer.status != 401 or last or answer.url.origin() != self.origin:
                 return answer
             wanted = parse(answer.headers.getall("WWW-Authenticate", []))
-            if not self._authenticator.learn(wanted, scope):
+            if not await self._authenticator.learn(wanted, scope):
                 return answer
             answer.release()
         raise AssertionError("unreachable")
@@ -217,9 +248,20 @@ class Transport:
                 allow_redirects=False,
                 proxy=_proxy(url),
                 ssl=context(self._tls, own=url.origin() == self.origin) if url.scheme == "https" else True,
+                middlewares=() if method in {"GET", "HEAD"} else (_once,),
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise UnreachableError(f"{url.authority}: {describe(error)}") from error
+            raise UnreachableError(f"{url.raw_authority}: {describe(error)}") from error
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """By itself aiohttp sends PUT and DELETE again, and tells nobody: then a 404 is no answer to the first."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise UnreachableError(f"{request.url.raw_authority}: {describe(error)}") from error
 
 
 def _proxy(url: URL) -> str | None:
@@ -231,13 +273,14 @@ def _proxy(url: URL) -> str | None:
 
 async def refusal(answer: aiohttp.ClientResponse, host: str) -> AnswerError:
     """The error that an answer stands for; its body is read."""
-    try:
+    body = b""
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
         async with asyncio.timeout(10):
-            body = await answer.content.read(64 * 1024)
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        body = b""
-    finally:
-        answer.release()
+            async for piece in answer.content.iter_any():
+                body += piece
+                if len(body) > MAX_ERROR_BYTES:
+                    break
+    answer.release()
     code = said = ""
     detail = None
     try:
@@ -251,11 +294,23 @@ async def refusal(answer: aiohttp.ClientResponse, host: str) -> AnswerError:
     return kind(what[:300], answer.status, code, seconds, message=said, detail=detail)
 
 
+def _may_be_done(failure: ClientError) -> bool:
+    """Whether a request that failed may have been carried out all the same."""
+    return isinstance(failure, UnreachableError) or (isinstance(failure, AnswerError) and failure.status >= 500)
+
+
+def _reason(error: OSError) -> str:
+    """The system's own words, as asyncio's are a line of Python; other numbers are not the system's."""
+    if error.errno and not isinstance(error, ssl.SSLError | socket.gaierror):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
+
 def describe(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, aiohttp.ClientConnectorSSLError) and "WRONG_VERSION_NUMBER" in str(error):
         return "does not speak TLS"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect: {error.os_error.strerror or error.os_error}"
+        return f"cannot connect: {_reason(error.os_error)}"
     return str(error) or type(error).__name__

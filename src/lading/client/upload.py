@@ -24,7 +24,7 @@ CHUNK_BYTES = 64 * 1024 * 1024
 SINGLE_BYTES = 1024 * 1024
 """A blob of so many bytes goes with the request that ends its upload."""
 
-_RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
+_RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 _OCTETS = {"Content-Type": "application/octet-stream"}
 
 Source = Callable[[int], AsyncGenerator[bytes, None]]
@@ -60,7 +60,7 @@ class Upload:
         self._transport = transport
         self._scope = scope
         minimum = answer.headers.get("OCI-Chunk-Min-Length", "")
-        self.minimum = int(minimum) if minimum.isascii() and minimum.isdigit() else 0
+        self.minimum = int(minimum) if re.fullmatch(r"[0-9]{1,19}", minimum) else 0
         """Bytes that a chunk other than the last must have."""
         self._location = URL()
         self._follow(answer)

@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from lading.compose import extensions
+from lading.compose import extensions, trust
 from lading.compose.error import BuildError
 from lading.config import variables
 from lading.config.models.azure import AzureParameters
@@ -26,6 +26,7 @@ from lading.registry.ports import Storage, StorageError
 from lading.registry.quarantine import SETTLE_SECONDS, Quarantine
 from lading.storage.filesystem import FilesystemStorage
 from lading.storage.memory import MemoryStorage
+from lading.storage.wrappers.ending import EndingStorage
 from lading.storage.wrappers.passing import PassingStorage
 from lading.storage.wrappers.rescuing import RescuingStorage
 
@@ -56,6 +57,9 @@ def storage(
             is_list=layout.lists_referrers,
             settle=SETTLE_SECONDS,
         )
+    believed = trust.trust(configuration, made)
+    if believed is not None:
+        made = EndingStorage(made, believed.end)
     if not configuration.middleware.get("storage"):
         return made
     from lading.compose import middleware  # noqa: PLC0415  what it needs takes long to import

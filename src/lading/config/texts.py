@@ -28,8 +28,9 @@ TEXTS: dict[str, str] = {
     "storage.azure": "Driver: Azure Blob Storage.",
     "storage.gcs": "Driver: Google Cloud Storage.",
     "storage.frostfs": "Driver: FrostFS.",
-    "storage.cache.blobdescriptor": "Cache of sizes and types of blobs. Lading asks the storage instead: "
-    "`inmemory` changes nothing. Another word warns.",
+    "storage.cache.blobdescriptor": "Cache of sizes and types of blobs. Lading asks the storage instead, "
+    "but with `inmemory` or `redis` pulls believe for 10 s what they have seen in an object store. Another word "
+    "warns.",
     "storage.cache.blobdescriptorsize": "Entries of the `inmemory` cache.",
     "storage.delete.enabled": "Clients may delete blobs, manifests and tags. Only a real `true` enables; anything "
     "else but `false` warns.",

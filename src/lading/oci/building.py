@@ -82,9 +82,9 @@ def image(
         "schemaVersion": 2,
         "mediaType": media_type,
         "artifactType": artifact_type,
-        "config": _descriptor(config),
-        "layers": [_descriptor(layer) for layer in layers],
-        "subject": None if subject is None else _descriptor(subject),
+        "config": fields(config),
+        "layers": [fields(layer) for layer in layers],
+        "subject": None if subject is None else fields(subject),
         "annotations": annotations,
     }
     return _built(document, media_type)
@@ -122,8 +122,8 @@ def index(
         "schemaVersion": 2,
         "mediaType": media_type,
         "artifactType": artifact_type,
-        "manifests": [_descriptor(child) for child in children],
-        "subject": None if subject is None else _descriptor(subject),
+        "manifests": [fields(child) for child in children],
+        "subject": None if subject is None else fields(subject),
         "annotations": annotations,
     }
     return _built(document, media_type)
@@ -196,9 +196,10 @@ def _encoded(document: dict[str, Any]) -> bytes:
     return orjson.dumps(kept)
 
 
-def _descriptor(descriptor: Descriptor) -> dict[str, Any]:
+def fields(descriptor: Descriptor) -> dict[str, Any]:
+    """A descriptor as JSON has it."""
     platform = descriptor.platform
-    fields: dict[str, Any] = {
+    found: dict[str, Any] = {
         "mediaType": descriptor.media_type,
         "digest": str(descriptor.digest),
         "size": descriptor.size,
@@ -220,4 +221,4 @@ def _descriptor(descriptor: Descriptor) -> dict[str, Any]:
             if value or name in {"architecture", "os"}
         },
     }
-    return {name: value for name, value in fields.items() if value or name == "size"}
+    return {name: value for name, value in found.items() if value or name == "size"}

@@ -21,7 +21,10 @@ class Blobs:
 
     async def size(self, name: RepositoryName, digest: Digest) -> int:
         """In bytes. Raises BLOB_UNKNOWN, also where the link is there and the data is not."""
-        return (await self._find(name, digest))[1]
+        linked = await self._linked(name, digest)
+        size = await self._size(digest, linked)
+        self._seen(name, digest, linked, size)
+        return size
 
     async def all(self, name: RepositoryName) -> list[Digest]:
         """Every blob that the repository has, whether or not a manifest refers to it."""
@@ -29,7 +32,7 @@ class Blobs:
 
     async def open(self, name: RepositoryName, digest: Digest) -> Reader:
         """The caller closes the reader. Raises BLOB_UNKNOWN."""
-        linked = await self._linked(name, digest)
+        linked = await self._linked(name, digest, lately=True)
         try:
             reader = await self.storage.open(layout.blob_data(linked))
         except PathNotFoundError as error:
@@ -45,7 +48,14 @@ class Blobs:
         """Where the client, of that address, can fetch the blob itself, if anywhere. Raises BLOB_UNKNOWN."""
         if not self.redirects:
             return None
-        linked, _ = await self._find(name, digest)
+        # HEAD may be the question of a push.
+        linked, data = await self._linked(name, digest, lately=method == "GET"), layout.blob_data(digest)
+        if method != "GET" or linked != digest or not self.known.lately(data):
+            asked = self.known.trust.now
+            size = await self._size(digest, linked)
+            if linked == digest:
+                self.known.saw(data, asked)
+            self._seen(name, digest, linked, size)
         return await self.storage.redirect(layout.blob_data(linked), method, client)
 
     def link_of(self, name: RepositoryName, digest: Digest) -> Objects:
@@ -90,23 +100,21 @@ class Blobs:
         if self.descriptors is not None:
             await self.descriptors.gone(name, digest)
 
-    async def _find(self, name: RepositoryName, digest: Digest) -> tuple[Digest, int]:
-        """The digest it lies under, and its size."""
-        linked = await self._linked(name, digest)
+    async def _size(self, digest: Digest, linked: Digest) -> int:
+        """Of the content that lies under `linked`."""
         try:
-            size = (await self.storage.stat(layout.blob_data(linked))).size
+            return (await self.storage.stat(layout.blob_data(linked))).size
         except PathNotFoundError as error:
             raise errors.BLOB_UNKNOWN(detail=digest) from error
-        self._seen(name, digest, linked, size)
-        return linked, size
 
     def _seen(self, name: RepositoryName, digest: Digest, linked: Digest, size: int) -> None:
         if self.descriptors is not None and linked == digest:
             self.descriptors.seen(name, digest, size)
 
-    async def _linked(self, name: RepositoryName, digest: Digest) -> Digest:
+    async def _linked(self, name: RepositoryName, digest: Digest, *, lately: bool = False) -> Digest:
         # The link may name another digest: the original stores sha512 content under its sha256 digest.
-        linked = await links.follow(self.storage, layout.layer_link(name, digest), digest, self.known)
+        link = layout.layer_link(name, digest)
+        linked = await links.follow(self.storage, link, digest, self.known, lately=lately)
         if linked is None:
             raise errors.BLOB_UNKNOWN(detail=digest)
         return linked

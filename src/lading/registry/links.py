@@ -8,6 +8,7 @@ import logging
 from lading.oci.digest import HEX_DIGITS, Digest, InvalidDigestError
 from lading.registry.cache import Cache
 from lading.registry.ports import PathNotFoundError, Storage
+from lading.registry.trust import Moment, Trust
 
 log = logging.getLogger(__name__)
 
@@ -15,11 +16,20 @@ KNOWN_BYTES = 2 * 1024 * 1024
 """For some 3,000 links of each kind, in each process."""
 
 
-class Known(Cache[bool]):
-    """Keys of links that hold the digest they are named after."""
+class Known(Cache[Moment]):
+    """Keys of links that hold the digest they are named after, and of content, and when they were last seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: Trust | None = None) -> None:
         super().__init__(KNOWN_BYTES)
+        self.trust = trust or Trust()
+
+    def lately(self, key: str) -> bool:
+        """Seen so lately that a request that only reads need not ask again."""
+        seen = self.get(key)
+        return seen is not None and self.trust.covers(seen)
+
+    def saw(self, key: str, asked: Moment) -> None:
+        self.put(key, asked, len(key))
 
 
 async def read(storage: Storage, key: str) -> Digest | None:
@@ -38,22 +48,28 @@ async def read(storage: Storage, key: str) -> Digest | None:
         return None
 
 
-async def follow(storage: Storage, key: str, digest: Digest, known: Known) -> Digest | None:
+async def follow(
+    storage: Storage, key: str, digest: Digest, known: Known, *, lately: bool = False
+) -> Digest | None:
     """As `read`, for a link that is named after `digest`, which as a rule is also what it holds.
 
     `known` are links that were read and did: what such a file holds never changes, so that the storage is only
-    asked whether it is still there.
+    asked whether it is still there; nor that, if it is enough that it was there `lately`.
     """
-    if known.get(key):
+    if lately and known.lately(key):
+        return digest
+    asked = known.trust.now
+    if known.get(key) is not None:
         try:
             if (await storage.stat(key)).size == len(digest):
+                known.saw(key, asked)
                 return digest
         except PathNotFoundError:
             known.forget(key)
             return None
     linked = await read(storage, key)
     if linked == digest:
-        known.put(key, True, len(key))
+        known.saw(key, asked)
     return linked
 
 

@@ -66,10 +66,11 @@ class Manifests:
         """Every manifest that the repository has, tagged or not."""
         return await links.listed(self.storage, f"{layout.repository(name)}/{layout.REVISIONS}")
 
-    async def get(self, name: RepositoryName, digest: Digest) -> StoredManifest:
-        """Raises MANIFEST_UNKNOWN."""
-        linked = await links.follow(self.storage, layout.manifest_link(name, digest), digest, self.known)
-        stored = None if linked is None else await self._stored(linked)
+    async def get(self, name: RepositoryName, digest: Digest, *, lately: bool = False) -> StoredManifest:
+        """It may be enough that it was there `lately`. Raises MANIFEST_UNKNOWN."""
+        link = layout.manifest_link(name, digest)
+        linked = await links.follow(self.storage, link, digest, self.known, lately=lately)
+        stored = None if linked is None else await self._stored(linked, lately=lately)
         if stored is None:
             raise errors.MANIFEST_UNKNOWN(detail=f"unknown manifest name={name} revision={digest}")
         return stored if linked == digest else replace(stored, digest=digest)
@@ -187,13 +188,17 @@ class Manifests:
         async with self.storage.hold(layout.manifests(name), shared=False):
             await self.tags.delete(name, tag)
 
-    async def _stored(self, digest: Digest) -> StoredManifest | None:
+    async def _stored(self, digest: Digest, *, lately: bool) -> StoredManifest | None:
         """From memory, as long as the storage holds it."""
         key = layout.blob_data(digest)
         cached = self.cache.get(digest)
+        if cached is not None and lately and self.known.lately(key):
+            return cached
+        asked = self.known.trust.now
         if cached is not None:
             held = await found(self.storage, key)
             if held is not None and held.size == len(cached.data):
+                self.known.saw(key, asked)
                 return cached
         try:
             data = await self.storage.get(key)
@@ -203,6 +208,7 @@ class Manifests:
         # Damaged content, should somebody repair it, is not to live on here.
         if Digest.of(data, digest.algorithm) == digest:
             self.cache.put(digest, stored, len(data))
+            self.known.saw(key, asked)
         return stored
 
     async def _forget_subject(self, name: RepositoryName, digest: Digest) -> None:

@@ -259,13 +259,13 @@ class PulledManifests(Manifests):
             log.warning("%s:%s is served as it is cached: %s", name, reference, failure)
             return held
 
-    async def get(self, name: RepositoryName, digest: Digest) -> StoredManifest:
+    async def get(self, name: RepositoryName, digest: Digest, *, lately: bool = False) -> StoredManifest:
         source = self.pulling.sources.of(name)
         if source is None:
-            return await super().get(name, digest)
+            return await super().get(name, digest, lately=lately)
         there, pulling = source.name_there(name), self.pulling
         try:
-            stored = await super().get(name, digest)
+            stored = await super().get(name, digest, lately=lately)
         except RegistryError:
             try:
                 await pulling.ask(

@@ -12,6 +12,7 @@ from lading.registry.blobs import Blobs
 from lading.registry.cache import Cache
 from lading.registry.fills import Fills
 from lading.registry.immutability import Immutability
+from lading.registry.links import Known
 from lading.registry.manifests import Manifests
 from lading.registry.ports import Descriptors, Storage
 from lading.registry.pulls import Pulls
@@ -29,6 +30,7 @@ from lading.registry.removal import Removal
 from lading.registry.repositories import Repositories
 from lading.registry.sources import Sources
 from lading.registry.tags import Tags
+from lading.registry.trust import Trust
 from lading.registry.uploads import Uploads
 from lading.registry.upstream import Counter, Spool, count_nothing
 from lading.registry.validation import Rules
@@ -63,8 +65,9 @@ class Registry:
         descriptors: Descriptors | None = None,
         immutability: Immutability | None = None,
         dated: Matching = none,
+        trust: Trust | None = None,
     ) -> Registry:
-        blobs = Blobs(storage, descriptors=descriptors)
+        blobs = Blobs(storage, Known(trust), descriptors)
         tags = Tags(storage, tag_concurrency)
         referrers = Referrers(storage)
         manifests = Manifests(
@@ -73,6 +76,7 @@ class Registry:
             tags,
             referrers,
             rules or Rules(),
+            Known(trust),
             immutability=immutability or Immutability(),
             dated=dated,
         )
@@ -99,6 +103,7 @@ class Registry:
         descriptors: Descriptors | None = None,
         immutability: Immutability | None = None,
         dated: Matching = none,
+        trust: Trust | None = None,
     ) -> Registry:
         """As `over`, with the repositories of upstreams.
 
@@ -106,7 +111,7 @@ class Registry:
         """
         fills = Fills(storage, Blobs(storage), count, None if storage.traits.grows else spool)
         pulling = PullThrough(storage, sources, fills, count, Pulls(storage))
-        blobs = PulledBlobs(storage, descriptors=descriptors, pulling=pulling)
+        blobs = PulledBlobs(storage, Known(trust), descriptors, pulling=pulling)
         tags = PulledTags(storage, tag_concurrency, pulling=pulling)
         manifests = PulledManifests(
             storage,
@@ -114,6 +119,7 @@ class Registry:
             tags,
             Referrers(storage),
             rules or Rules(),
+            Known(trust),
             immutability=immutability or Immutability(),
             dated=dated,
             pulling=pulling,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -25,13 +26,15 @@ from lading.client import (
     push_files,
 )
 from lading.client.layout import MARKER
+from lading.commands.remote.arguments import reference_of
 from lading.commands.remote.connections import registries
 from lading.commands.remote.inspection import inspect
 from lading.commands.remote.progress import Bar, mebibytes
 from lading.commands.remote.said import Said
+from lading.config.problems import printable
 from lading.oci.manifest import Descriptor
 
-FAILED, MISUSED, ABSENT, REFUSED, INTERRUPTED = 1, 2, 3, 4, 130
+FAILED, MISUSED, ABSENT, REFUSED = 1, 2, 3, 4
 
 
 class UsageError(Exception):
@@ -40,10 +43,11 @@ class UsageError(Exception):
 
 def run(options: argparse.Namespace) -> int:
     """The exit status: 3 for what is not there, 4 for who may not, 2 for what makes no sense, 1 for all else."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Line(f"lading {options.command}: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     try:
         said = asyncio.run(_ACTIONS[options.command](options))
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except UsageError as error:
         return _fail(options, error, MISUSED)
     except NotFoundError as error:
@@ -59,14 +63,21 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(said.document, indent=2))
     else:
         for line in said.lines:
-            print(line)
+            print(printable(line))
     return 0
 
 
 def _fail(options: argparse.Namespace, error: Exception, status: int) -> int:
     line = " ".join(str(error).split())
-    print(f"lading {options.command}: {line}", file=sys.stderr)
+    print(printable(f"lading {options.command}: {line}"), file=sys.stderr)
     return status
+
+
+class _Line(logging.Formatter):
+    """Nothing that a registry says moves the cursor, here and in what is printed."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +180,7 @@ async def _pull(options: argparse.Namespace) -> Said:
             return Said({"reference": str(reference), "digest": content.digest, "files": paths}, paths)
         layout = Layout(options.directory)
         layout.create()
+        layout.check()
         tag = "" if reference.digest is not None else reference.target
         copied = await _copied(options, repository, layout, reference.target, tag)
     return _Result(copied, str(reference.with_default_tag())).said()
@@ -248,7 +260,7 @@ async def _delete(options: argparse.Namespace) -> Said:
 
 def _repository(text: str) -> ImageReference:
     try:
-        reference = ImageReference.normalize(text)
+        reference = reference_of(text)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if reference.tag or reference.digest:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 
+from lading.oci.digest import Digest, InvalidDigestError
 from lading.oci.manifest import Platform
 from lading.oci.names import is_tag
 from lading.oci.reference import ImageReference, InvalidReferenceError
@@ -78,7 +80,10 @@ def _push(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argp
         "--annotation", type=_annotation, action="append", default=[], metavar="KEY=VALUE", help="of the artifact"
     )
     parser.add_argument(
-        "--subject", default="", metavar="TAG|DIGEST", help="what the artifact refers to, in the same repository"
+        "--subject",
+        type=_target,
+        metavar="TAG|DIGEST",
+        help="what the artifact refers to, in the same repository",
     )
     _copying(parser)
     _common(parser)
@@ -130,11 +135,29 @@ def _connection(parser: argparse.ArgumentParser, prefix: str, of: str) -> None:
     )
 
 
+def reference_of(text: str) -> ImageReference:
+    """Of something that can be asked. Raises `InvalidReferenceError`."""
+    reference = ImageReference.normalize(text)
+    port = re.search(r":(\d+)\Z", reference.domain)
+    if port is not None and (len(port[1]) > 5 or int(port[1]) > 65535):
+        raise InvalidReferenceError(f"{text!r}: there is no port {port[1]}")
+    return reference
+
+
 def _reference(text: str) -> ImageReference:
     try:
-        return ImageReference.normalize(text)
+        return reference_of(text)
     except InvalidReferenceError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _target(text: str) -> str:
+    if not is_tag(text):
+        try:
+            return Digest.parse(text)
+        except InvalidDigestError as error:
+            raise argparse.ArgumentTypeError(f"{text[:160]!r} is no tag, and no digest: {error}") from error
+    return text
 
 
 def _tag(text: str) -> str:

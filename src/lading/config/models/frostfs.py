@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from lading.config.models.section import HIDDEN, Problem, Reads, Section, Then, option
-from lading.config.models.values import Text, nonzero_or, shown, value_of
+from lading.config.models.values import Text, positive_or, shown, value_of
 from lading.config.scalars import parse_duration, parse_integer
 
 SCHEMES = {"grpc": False, "grpcs": True}
+
+MOST_EPOCHS = 2**63
+"""Added to the current epoch, which is small, it is a number that nodes can hold."""
 
 
 def _number(name: str) -> Reads:
@@ -20,7 +23,7 @@ def _number(name: str) -> Reads:
             number = float(value) if isinstance(value, str) else value
         except ValueError:
             number = None
-        if not isinstance(number, int | float) or isinstance(number, bool) or math.isnan(number):
+        if not isinstance(number, int | float) or isinstance(number, bool) or not math.isfinite(number):
             raise ValueError(f"invalid {name} param: {shown(data)}")
         return number
 
@@ -31,7 +34,7 @@ def _duration(data: object) -> float:
     """Seconds, from a duration or a number of nanoseconds, which a variable may have made text."""
     value = value_of(data)
     number = parse_integer(value) if isinstance(value, str) else value
-    if isinstance(number, int | float) and not isinstance(number, bool):
+    if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
         return float(number) / 1e9
     return parse_duration(value if isinstance(value, str) else "")
 
@@ -39,7 +42,7 @@ def _duration(data: object) -> float:
 def _whole(data: object) -> int:
     value = value_of(data)
     number = parse_integer(value) if isinstance(value, str) else value
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= MOST_EPOCHS:
         raise ValueError(f"must be a number of epochs, not {shown(data)}")
     return number
 
@@ -81,9 +84,9 @@ class FrostfsParameters(Section):
     peers: dict[str, Peer] = option(factory=dict)
     container: Text = ""
     rpc_endpoint: Text = ""
-    connection_timeout: Annotated[float, Reads(_duration), Then(nonzero_or(4.0))] = 4.0
-    request_timeout: Annotated[float, Reads(_duration), Then(nonzero_or(4.0))] = 4.0
-    rebalance_interval: Annotated[float, Reads(_duration), Then(nonzero_or(20.0))] = 20.0
+    connection_timeout: Annotated[float, Reads(_duration), Then(positive_or(4.0))] = 4.0
+    request_timeout: Annotated[float, Reads(_duration), Then(positive_or(4.0))] = 4.0
+    rebalance_interval: Annotated[float, Reads(_duration), Then(positive_or(20.0))] = 20.0
     session_expiration_duration: Annotated[int, Reads(_whole), Then(lambda value: value or 100)] = 100
 
     def complaints(self) -> Iterator[Problem]:

@@ -6,19 +6,21 @@ there. A link that names all the parts follows, so that a node need not walk fro
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import io
 import tempfile
 import uuid
 from asyncio import Lock, to_thread
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import IO
 
 from lading.oci.hashing import Hasher
-from lading.registry.ports import StorageError
+from lading.registry.ports import StorageError, StorageFullError
 from lading.storage.frostfs.encoding import Nested
 from lading.storage.frostfs.messages import DRIVER, STATE, Info, Parent, parts_of, split
-from lading.storage.frostfs.objects import CHUNK_BYTES, SMALL_BYTES, Objects, Piece, to_the_end
+from lading.storage.frostfs.objects import CHUNK_BYTES, SMALL_BYTES, Objects, Piece, new_order, nonce, to_the_end
 
 IN_MEMORY = 4 * 1024**2
 """What a part gathers beyond goes to a temporary file."""
@@ -46,15 +48,17 @@ class Spool:
 
     @property
     def content(self) -> bytes:
+        """All of it, which is little."""
         self._file.seek(0)
-        return self._file.read()
+        return self._file.read(self.size)
 
     def write(self, data: bytes) -> None:
-        if isinstance(self._file, io.BytesIO) and self.size + len(data) > IN_MEMORY:
-            gathered, self._file = self._file, tempfile.TemporaryFile()  # noqa: SIM115  closed with its chain
-            self._file.write(gathered.getbuffer())
-        self._file.seek(self.size)
-        self._file.write(data)
+        """All or nothing. Raises `StorageError`."""
+        with _faults():
+            if isinstance(self._file, io.BytesIO) and self.size + len(data) > IN_MEMORY:
+                self._file = _spilled(self._file)
+            self._file.seek(self.size)
+            _write(self._file, data)
         self._hash.update(data)
         self.size += len(data)
 
@@ -63,11 +67,39 @@ class Spool:
             yield self._read(start) if self.size <= IN_MEMORY else await to_thread(self._read, start)
 
     def _read(self, start: int) -> bytes:
-        self._file.seek(start)
-        return self._file.read(min(CHUNK_BYTES, self.size - start))
+        with _faults():
+            self._file.seek(start)
+            return self._file.read(min(CHUNK_BYTES, self.size - start))
 
     def close(self) -> None:
         self._file.close()
+
+
+def _spilled(gathered: io.BytesIO) -> IO[bytes]:
+    """The same in a file, which nothing is kept back from: what is written is written, or fails at once."""
+    file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  closed with its chain
+    try:
+        _write(file, gathered.getvalue())
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _write(file: IO[bytes], data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    """Faults of the temporary directory become `StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        kind = StorageFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+        raise kind(DRIVER, f"{tempfile.gettempdir()}: {error.strerror}") from error
 
 
 class Chain:
@@ -90,7 +122,9 @@ class Chain:
             known = bytes.fromhex(state) if state.isalnum() and len(state) % 2 == 0 else b""
             self._hasher = Hasher.restore("sha256", known, self._made)
         self._gather(begun, None)
-        self._begun = bool(begun)
+        self._whole = b""
+        self._doubtful = bool(begun)
+        """Whether there may be parts that are not among `parts`."""
 
     @classmethod
     async def of(cls, objects: Objects, split_id: bytes) -> tuple[Chain, bool]:
@@ -162,6 +196,7 @@ class Chain:
         digest = bytes.fromhex(self._hasher.digest().encoded)
         header = author.header(self._objects.pool.epoch, size, digest, attributes)
         parent = Parent(*author.signed(header), header)
+        self._whole = parent.id
         await self._make(split(self.split_id, self._last(), parent))
         if len(self.parts) <= MOST_CHILDREN:
             children = [part.id for part in self.parts]
@@ -169,6 +204,8 @@ class Chain:
         return self._objects.remember(parent.id, header)
 
     async def discard(self) -> None:
+        """Also of what `finish` had begun to make: the whole goes first, or it would stay as one without parts."""
+        await self._objects.delete([self._whole] if self._whole else [])
         await self._objects.delete([part.id for part in self.parts])
 
     def close(self) -> None:
@@ -178,14 +215,17 @@ class Chain:
         return self.parts[-1].id if self.parts else b""
 
     async def _make(self, chained: Nested) -> None:
-        if self._begun:
-            # Parts that a process left which died before the record told of them.
+        if self._doubtful:
+            # Left by a process that died before the record told of them, or by a node that took one unheard.
+            known = {part.id for part in self.parts}
             strays = await members_of(self._objects, self.split_id)
-            await self._objects.delete([stray.id for stray in strays])
-            self._begun = False
+            await self._objects.delete([stray.id for stray in strays if stray.id not in known])
         state = None if self._hasher is None else self._hasher.export()
         attributes = [] if state is None else [(STATE, state.hex())]
-        self.parts.append(await self._objects.put(self._spool, attributes, chained))
+        self._doubtful = True
+        made = await self._objects.put(self._spool, [*attributes, nonce(new_order([]))], chained)
+        self._doubtful = False
+        self.parts.append(made)
         self._made += self._spool.size
         self._spool.close()
         self._spool = Spool()

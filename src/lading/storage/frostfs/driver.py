@@ -76,6 +76,10 @@ class FrostfsStorage:
         """Raises `StorageError` where the registry could not work: no peer, no container, no session."""
         await self._pool.open()
         await self._pool.check()
+        await self._search_root()
+
+    async def _search_root(self) -> None:
+        """Nothing lies there, but a node has to answer, and to let us search."""
         await self.objects.search(ROOT, equals(FILE_PATH, "/"))
 
     async def close(self) -> None:
@@ -83,6 +87,7 @@ class FrostfsStorage:
 
     async def stat(self, key: str) -> Stat:
         if key == "/":
+            await self._search_root()
             return Stat(0, 0.0, is_directory=True)
         check_key(DRIVER, key)
         here, below = await self._around(key)
@@ -333,6 +338,9 @@ class FrostfsStorage:
             try:
                 await chain.add(data)
                 await chain.finish(key, order)
+            except BaseException:
+                await chain.discard()
+                raise
             finally:
                 chain.close()
         await self.remove(replaced)

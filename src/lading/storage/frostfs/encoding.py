@@ -54,17 +54,17 @@ def _field(number: int, value: Single) -> bytes:
 
 
 class Message:
-    """A decoded message; `raw` is what it was decoded from. Raises `EncodingError`."""
+    """A decoded message; `raw` is what it was decoded from, which it keeps. Raises `EncodingError`."""
 
     __slots__ = ("_fields", "raw")
 
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
-        self._fields: dict[int, list[int | bytes]] = {}
+    def __init__(self, raw: bytes | memoryview) -> None:
+        self.raw = raw = memoryview(raw)
+        self._fields: dict[int, list[int | memoryview]] = {}
         position = 0
         while position < len(raw):
             tag, position = _read_varint(raw, position)
-            value: int | bytes
+            value: int | memoryview
             match tag & 7:
                 case 0:
                     value, position = _read_varint(raw, position)
@@ -90,8 +90,12 @@ class Message:
             raise EncodingError(f"field {number} is no number")
         return value
 
+    def view(self, number: int) -> memoryview:
+        """The bytes where they lie, which may be many; none where there is no such field."""
+        return self._views(number)[-1] if number in self._fields else memoryview(b"")
+
     def data(self, number: int) -> bytes:
-        return self.all(number)[-1] if number in self._fields else b""
+        return bytes(self.view(number))
 
     def text(self, number: int) -> str:
         return self.data(number).decode("utf-8", "replace")
@@ -100,17 +104,20 @@ class Message:
         """What is nested under the field, and in that under the next; an empty message where there is none."""
         found = self
         for number in numbers:
-            found = Message(found.data(number))
+            found = Message(found.view(number))
         return found
 
     def all(self, number: int) -> list[bytes]:
-        values = [value for value in self._fields.get(number, []) if isinstance(value, bytes)]
+        return [bytes(value) for value in self._views(number)]
+
+    def _views(self, number: int) -> list[memoryview]:
+        values = [value for value in self._fields.get(number, []) if isinstance(value, memoryview)]
         if len(values) < len(self._fields.get(number, [])):
             raise EncodingError(f"field {number} is a number")
         return values
 
 
-def _read_varint(raw: bytes, position: int) -> tuple[int, int]:
+def _read_varint(raw: memoryview, position: int) -> tuple[int, int]:
     number = shift = 0
     while position < len(raw) and shift < 70:
         byte = raw[position]

@@ -21,7 +21,10 @@ def from_base58(text: str) -> bytes:
     """Raises `ValueError`."""
     number = 0
     for character in text:
-        number = number * 58 + _ALPHABET.index(character)
+        digit = _ALPHABET.find(character)
+        if digit < 0:
+            raise ValueError("not written in base58")
+        number = number * 58 + digit
     zeros = len(text) - len(text.lstrip("1"))
     return b"\0" * zeros + number.to_bytes((number.bit_length() + 7) // 8, "big")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 from lading.registry.ports import StorageError
@@ -25,16 +27,22 @@ def resolve(endpoint: str, name: str, timeout: float) -> bytes:
     contract = _ask(url, "getcontractstate", [_NAME_SERVICE], timeout)
     arguments = [{"type": "String", "value": full}, {"type": "Integer", "value": _TXT}]
     answer = _ask(url, "invokefunction", [contract.get("hash", ""), "resolve", arguments], timeout)
-    stack = answer.get("stack") or [{}]
-    if answer.get("state") == "HALT" and stack[0].get("type") == "Array":
-        for item in stack[0].get("value") or []:
-            try:
-                found = container_id(base64.b64decode(item.get("value") or "").decode())
-            except ValueError:
-                continue
-            if found is not None:
-                return found
+    for record in _records(answer):
+        found = container_id(record)
+        if found is not None:
+            return found
     raise StorageError(DRIVER, f"container {name} is unknown to {endpoint}")
+
+
+def _records(answer: dict[str, Any]) -> Iterator[str]:
+    """The texts in the array that the contract has left on its stack."""
+    match answer:
+        case {"state": "HALT", "stack": [{"type": "Array", "value": [*items]}, *_]}:
+            for item in items:
+                match item:
+                    case {"value": str(encoded)}:
+                        with contextlib.suppress(ValueError):
+                            yield base64.b64decode(encoded).decode()
 
 
 def _http(endpoint: str) -> str:

@@ -25,12 +25,13 @@ from lading.storage.frostfs.messages import (
     Info,
     StatusError,
 )
+from lading.storage.frostfs.peer import Peer, UnreachableError
 from lading.storage.frostfs.pool import Pool
 
 T = TypeVar("T")
 
-CHUNK_BYTES = 3 * 1024**2
-"""Nodes take messages of 4 MiB."""
+CHUNK_BYTES = 1024**2
+"""Nodes take messages of 4 MiB; each is in memory several times."""
 
 REMEMBERED = 100_000
 """Headers, some 600 bytes each."""
@@ -48,6 +49,7 @@ READ_FAILURES = 6
 """Broken streams in a row, without a byte between them, until reading is given up."""
 
 _SERVICE = "object.ObjectService/"
+_OTHER_SIZE = "sent another number of bytes than was asked for"
 
 
 class Payload(Protocol):
@@ -88,16 +90,18 @@ class Objects:
     async def search(self, *filters: Filter, most: int | None = None) -> list[bytes]:
         """The ids of those that meet every filter, in no order; about `most` of them are enough."""
         await self.pool.open()
-        found: list[bytes] = []
-
-        def enough(answers: list[Message]) -> bool:
-            found[:] = [Message(raw).data(1) for answer in answers for raw in answer.all(1)]
-            return most is not None and len(found) >= most
-
         body = messages.search(self.pool.author.container, filters)
-        answers = await self.pool.collect(f"{_SERVICE}Search", body, enough)
-        enough(answers)
-        return list(dict.fromkeys(found))
+
+        async def search(peer: Peer) -> list[bytes]:
+            found: dict[bytes, None] = {}
+            async with contextlib.aclosing(peer.stream(f"{_SERVICE}Search", body)) as answers:
+                async for answer in answers:
+                    found.update(dict.fromkeys(Message(raw).data(1) for raw in answer.all(1)))
+                    if most is not None and len(found) >= most:
+                        break
+            return list(found)
+
+        return await self.pool.run(search)
 
     async def head(self, object_id: bytes) -> Info | None:
         """None if it is gone. What is remembered may be gone too: a search says what is there."""
@@ -151,11 +155,21 @@ class Objects:
             self._kept.move_to_end(object_id)
             return kept
         body = encode((1, self._address(object_id)))
-        answers = await self.pool.collect(f"{_SERVICE}Get", body, lambda _: False)
-        for answer in answers:
-            if answer.has(1):
-                self._remember(messages.info(object_id, answer.message(1, 3)))
-        return self._keep(object_id, b"".join(answer.data(2) for answer in answers))
+
+        async def fetch(peer: Peer) -> tuple[Info, bytes]:
+            async with contextlib.aclosing(peer.stream(f"{_SERVICE}Get", body)) as stream:
+                answers = [answer async for answer in stream]
+            if not answers or not answers[0].has(1):
+                raise StorageError(DRIVER, "a node answered with a kind of object that is not known here")
+            found = messages.info(object_id, answers[0].message(1, 3))
+            data = b"".join(answer.data(2) for answer in answers)
+            if len(data) != found.size:
+                raise UnreachableError(peer.address.target, _OTHER_SIZE)
+            return found, data
+
+        found, data = await self.pool.run(fetch)
+        self._remember(found)
+        return self._keep(object_id, data)
 
     async def read(self, object_id: bytes, offset: int, end: int) -> AsyncGenerator[bytes]:
         """The bytes from `offset` up to `end`. A stream that breaks is continued from another peer."""
@@ -168,16 +182,19 @@ class Objects:
                 async with contextlib.aclosing(peer.stream(f"{_SERVICE}GetRange", body)) as answers:
                     async for answer in answers:
                         chunk = answer.data(1)
+                        if offset + len(chunk) > end:
+                            raise UnreachableError(peer.address.target, _OTHER_SIZE)
                         offset += len(chunk)
                         failures = 0
                         yield chunk
                 if offset != end:
-                    raise StorageError(DRIVER, "a node sent another number of bytes than was asked for")
+                    raise UnreachableError(peer.address.target, _OTHER_SIZE)
             except StorageError as error:
                 self.pool.blame(peer, error)
                 failures += 1
                 if failures == READ_FAILURES:
                     raise
+                await self.pool.recover(failures)
 
     def attributes(self, path: str, order: int) -> list[tuple[str, str]]:
         """Of an object under the key `path`."""
@@ -185,7 +202,7 @@ class Objects:
             (FILE_PATH, path),
             (FILE_NAME, path.rpartition("/")[2]),
             (TIMESTAMP, str(order // 10**9)),
-            (NONCE, f"{order}-{os.urandom(8).hex()}"),
+            nonce(order),
         ]
 
     async def put(self, payload: Payload, attributes: list[tuple[str, str]], split: Nested | None = None) -> Info:
@@ -233,13 +250,18 @@ class Objects:
         return messages.address(self.pool.author.container, object_id)
 
 
+def nonce(order: int) -> tuple[str, str]:
+    """The attribute that makes each object another one: what was removed cannot be made again."""
+    return NONCE, f"{order}-{os.urandom(8).hex()}"
+
+
 def new_order(replaced: Sequence[Info]) -> int:
     """Nanoseconds since 1970: now, but behind all that is replaced, whoever's clock that was written by."""
     return max([time.time_ns(), *(info.order + 1 for info in replaced)])
 
 
 async def at_once(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """What they return; a bounded number is under way at a time."""
+    """What they return; a bounded number is under way at a time. After the first failure none is."""
     if len(calls) == 1:
         return [await calls[0]()]
     gate = asyncio.Semaphore(AT_ONCE)
@@ -248,7 +270,12 @@ async def at_once(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
         async with gate:
             return await call()
 
-    return await asyncio.gather(*map(run, calls))
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(run(call)) for call in calls]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 async def to_the_end(work: Awaitable[T]) -> T:

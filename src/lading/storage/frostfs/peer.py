@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import grpc
 import grpc.aio
 
-from lading.registry.ports import UnavailableError
+from lading.registry.ports import StorageError, UnavailableError
 from lading.storage.frostfs.encoding import EncodingError, Message, Nested, encode
 from lading.storage.frostfs.messages import (
     DRIVER,
@@ -40,6 +40,9 @@ DELETE = 5
 _OPTIONS = [
     ("grpc.max_receive_message_length", 16 * 1024**2),
     ("grpc.keepalive_timeout_ms", 5000),
+    # So much of a stream is on its way: left to itself it grows, and a worker's memory with it.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 1024**2),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
@@ -81,52 +84,54 @@ class Peer:
 
     async def connect(self, seconds: float) -> Message:
         """Say what the node is called, once it answers: its `NetworkInfo`."""
-        if self._channel is None:
-            self._channel = (
-                grpc.aio.secure_channel(self.address.target, grpc.ssl_channel_credentials(), options=_OPTIONS)
-                if self.address.tls
-                else grpc.aio.insecure_channel(self.address.target, options=_OPTIONS)
-            )
         try:
-            await asyncio.wait_for(self._channel.channel_ready(), seconds)
+            await asyncio.wait_for(self._opened().channel_ready(), seconds)
         except TimeoutError:
             raise UnreachableError(self.address.target, "no connection") from None
-        if self._prefix:
-            return await self.call("netmap.NetmapService/NetworkInfo", b"")
-        for prefix in PREFIXES:
-            self._prefix = prefix
+        return await self._introduce()
+
+    async def _introduce(self) -> Message:
+        """Find out what its services are called, which is asked once."""
+        for prefix in (self._prefix,) if self._prefix else PREFIXES:
             try:
-                return await self.call("netmap.NetmapService/NetworkInfo", b"")
+                network = self._body(
+                    await self._ask(f"/{prefix}netmap.NetmapService/NetworkInfo", b"", self._meta)
+                )
             except UnreachableError as error:
-                self._prefix = ""
                 cause = error.__cause__
                 if (
                     not isinstance(cause, grpc.aio.AioRpcError)
                     or cause.code() is not grpc.StatusCode.UNIMPLEMENTED
                 ):
                     raise
+            else:
+                self._prefix = prefix
+                return network
         raise UnreachableError(self.address.target, "is no node of FrostFS")
 
     async def is_well(self) -> None:
         """Raises where the node does not answer."""
+        await self.connect(self._timeout)
+
+    async def _called(self, method: str) -> str:
+        """What the node calls it. It may not have been there before."""
         if not self._prefix:
-            await self.connect(self._timeout)
-        await self.call("netmap.NetmapService/LocalNodeInfo", b"")
+            await self._introduce()
+        return f"/{self._prefix}{method}"
 
     async def call(self, method: str, body: bytes, token: Nested | None = None) -> Message:
         header = self._meta if token is None else meta(token)
-        ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._opened().unary_unary(
-            f"/{self._prefix}{method}"
-        )
+        return self._body(await self._ask(await self._called(method), body, header))
+
+    async def _ask(self, path: str, body: bytes, header: Nested) -> bytes:
+        ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._opened().unary_unary(path)
         with _Faults(self):
-            raw = await ask(self._author.key.request(body, header), timeout=self._timeout)
-        return self._body(raw)
+            return await ask(self._author.key.request(body, header), timeout=self._timeout)
 
     async def stream(self, method: str, body: bytes) -> AsyncGenerator[Message]:
         """The bodies of all answers. To be closed where it is not read to its end."""
-        ask: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._opened().unary_stream(
-            f"/{self._prefix}{method}"
-        )
+        path = await self._called(method)
+        ask: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._opened().unary_stream(path)
         answers = ask(self._author.key.request(body, self._meta))
         try:
             while True:
@@ -139,16 +144,28 @@ class Peer:
             answers.cancel()
 
     async def put(self, init: Nested, chunks: Callable[[], AsyncIterator[bytes]], size: int) -> Message:
+        """What `chunks` raises as `StorageError` is passed on."""
+        broken: list[StorageError] = []
+
         async def requests() -> AsyncIterator[bytes]:
             yield self._author.key.request(encode((1, init)), self._meta)
-            async for chunk in chunks():
-                yield self._author.key.request(encode((2, chunk)), self._meta)
+            try:
+                async for chunk in chunks():
+                    yield self._author.key.request(encode((2, chunk)), self._meta)
+            except StorageError as error:
+                broken.append(error)
+                raise
 
-        ask: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = self._opened().stream_unary(
-            f"/{self._prefix}object.ObjectService/Put"
-        )
-        with _Faults(self):
-            raw = await ask(requests(), timeout=max(self._timeout, STALL_SECONDS) + size / SLOWEST)
+        path = await self._called("object.ObjectService/Put")
+        ask: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = self._opened().stream_unary(path)
+        try:
+            with _Faults(self):
+                raw = await ask(requests(), timeout=max(self._timeout, STALL_SECONDS) + size / SLOWEST)
+        except asyncio.CancelledError:
+            # So gRPC ends a call for which there are no more requests to be had.
+            if broken:
+                raise broken[0] from None
+            raise
         return self._body(raw)
 
     async def in_session(self, epochs: int, ask: Callable[[Nested], Awaitable[T]]) -> T:
@@ -187,7 +204,12 @@ class Peer:
         self._token = None
 
     def _opened(self) -> grpc.aio.Channel:
-        assert self._channel is not None
+        if self._channel is None:
+            self._channel = (
+                grpc.aio.secure_channel(self.address.target, grpc.ssl_channel_credentials(), options=_OPTIONS)
+                if self.address.tls
+                else grpc.aio.insecure_channel(self.address.target, options=_OPTIONS)
+            )
         return self._channel
 
     def _body(self, raw: bytes) -> Message:

@@ -63,7 +63,7 @@ class Pool:
         self._target = target
         self._timing = timing
         self._peers: list[Peer] = []
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
         self._checked = 0.0
         self._checking: asyncio.Task[None] | None = None
 
@@ -72,26 +72,32 @@ class Pool:
         return max(peer.epoch for peer in self._peers)
 
     async def open(self) -> None:
-        """Connect, once; at least one peer has to answer."""
+        """Connect, once; at least one peer has to answer. Who comes meanwhile waits for the same outcome."""
         if self._peers:
             return
-        async with self._opening:
-            if self._peers:
-                return
-            container = container_id(self._target.container)
-            if container is None:
-                ask = (self._target.rpc_endpoint, self._target.container, self._timing.connection)
-                container = await asyncio.to_thread(nns.resolve, *ask)
-            self.author = Author(self.author.key, self.author.owner, container)
-            peers = [Peer(address, self.author, self._timing.request) for address in self._addresses]
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(_outcome)
+        await asyncio.shield(self._opening)
+
+    async def _open(self) -> None:
+        container = container_id(self._target.container)
+        if container is None:
+            ask = (self._target.rpc_endpoint, self._target.container, self._timing.connection)
+            container = await asyncio.to_thread(nns.resolve, *ask)
+        self.author = Author(self.author.key, self.author.owner, container)
+        peers = [Peer(address, self.author, self._timing.request) for address in self._addresses]
+        try:
             found = await asyncio.gather(*map(self._greet, peers))
             networks = [each for each in found if isinstance(each, Message)]
             if not networks:
-                await asyncio.gather(*(peer.close() for peer in peers))
                 raise _unreachable([each for each in found if isinstance(each, StorageError)])
             self.limit = _largest_object(networks[0])
-            self._peers = peers
-            self._checked = time.monotonic()
+        except BaseException:
+            await asyncio.gather(*(peer.close() for peer in peers))
+            raise
+        self._peers = peers
+        self._checked = time.monotonic()
 
     async def check(self) -> None:
         """Raises where the container is not there, or a session is not granted."""
@@ -101,9 +107,10 @@ class Pool:
 
     async def close(self) -> None:
         peers, self._peers = self._peers, []
-        if self._checking is not None:
-            self._checking.cancel()
-        await asyncio.gather(*(peer.close() for peer in peers))
+        tasks = [task for task in (self._opening, self._checking) if task is not None and not task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *(peer.close() for peer in peers), return_exceptions=True)
 
     async def call(self, method: str, body: bytes) -> Message:
         return await self.run(lambda peer: peer.call(method, body))
@@ -116,23 +123,6 @@ class Pool:
 
     async def put(self, init: Nested, chunks: Callable[[], AsyncIterator[bytes]], size: int) -> Message:
         return await self.run(lambda peer: peer.put(init, chunks, size))
-
-    async def collect(self, method: str, body: bytes, enough: Callable[[list[Message]], bool]) -> list[Message]:
-        """The answers of a stream, all of them or until there are enough."""
-
-        async def collect(peer: Peer) -> list[Message]:
-            answers: list[Message] = []
-            stream = peer.stream(method, body)
-            try:
-                async for answer in stream:
-                    answers.append(answer)
-                    if enough(answers):
-                        break
-            finally:
-                await stream.aclose()
-            return answers
-
-        return await self.run(collect)
 
     async def run(self, ask: Callable[[Peer], Awaitable[T]]) -> T:
         """Ask one peer, and those after it where that cannot help. What is asked must bear repetition."""
@@ -161,6 +151,11 @@ class Pool:
         await self.open()
         self._rebalance()
         return self._candidates()[0]
+
+    async def recover(self, failures: int) -> None:
+        """Wait a little, the longer the more failures there were in a row, where no peer is well."""
+        if not any(peer.healthy for peer in self._peers):
+            await asyncio.sleep(PAUSE_SECONDS * failures)
 
     def blame(self, peer: Peer, error: StorageError) -> None:
         """Count a failure of the peer. Raises `error` if another peer would answer the same."""
@@ -211,6 +206,12 @@ class Pool:
 
 async def _nothing(_: Nested) -> None:
     """A session is asked for only to see that it is granted."""
+
+
+def _outcome(opening: asyncio.Task[None]) -> None:
+    """It failed, and those who waited for it may all have gone: that is no news."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 def _unreachable(faults: list[StorageError]) -> UnavailableError:

@@ -29,7 +29,7 @@ class FrostfsReader:
         self._stream: AsyncGenerator[bytes] | None = None
         self._streamed = 0
         """Where the stream is to begin what it has not sent yet."""
-        self._left = b""
+        self._left = memoryview(b"")
         self._closed = False
 
     def fileno(self) -> int:
@@ -59,9 +59,9 @@ class FrostfsReader:
             await self._stop()
             self._stream, self._streamed = self._bytes(self._offset), self._offset
         while not self._left:
-            self._left = await anext(self._stream)
+            self._left = memoryview(await anext(self._stream))
             self._streamed += len(self._left)
-        data, self._left = self._left[:limit], self._left[limit:]
+        data, self._left = bytes(self._left[:limit]), self._left[limit:]
         return data
 
     async def _bytes(self, offset: int) -> AsyncGenerator[bytes]:
@@ -73,6 +73,6 @@ class FrostfsReader:
             offset = max(offset - piece.size, 0)
 
     async def _stop(self) -> None:
-        stream, self._stream, self._left = self._stream, None, b""
+        stream, self._stream, self._left = self._stream, None, memoryview(b"")
         if stream is not None:
             await stream.aclose()

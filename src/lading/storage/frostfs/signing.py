@@ -52,7 +52,7 @@ def _deterministic() -> ec.ECDSA:
     return ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
 
 
-def verify(signature: Message, data: bytes) -> bool:
+def verify(signature: Message, data: bytes | memoryview) -> bool:
     """Whether the `Signature` message is one of `data`, by whose key ever."""
     value, scheme = signature.data(2), signature.number(3)
     if scheme == SHA512 and len(value) == 65 and value[0] == 4:
@@ -81,11 +81,11 @@ def check_answer(answer: Message) -> None:
     meta, signatures = answer.message(2), answer.message(3)
     while True:
         inner = signatures.has(4)
-        checks = [(2, meta.raw), (3, signatures.data(4))]
+        checks = [(2, meta.raw), (3, signatures.view(4))]
         if inner and signatures.has(1):
             raise SignatureError("a relaying node has signed the body")
         if not inner:
-            checks.append((1, answer.data(1)))
+            checks.append((1, answer.view(1)))
         for number, data in checks:
             if not verify(signatures.message(number), data):
                 raise SignatureError("the signature of an answer is wrong")

@@ -35,11 +35,11 @@ def load(path: str, password: str, address: str = "") -> Key:
     Takes a third of a second, so it is kept for processes that are forked later.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             wallet = json.load(file)
     except OSError as error:
         raise WalletError("path", f"{path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WalletError("path", f"{path} is no wallet: it is not JSON") from error
     accounts = wallet.get("accounts") if isinstance(wallet, dict) else None
     if not isinstance(accounts, list) or not all(isinstance(each, dict) for each in accounts):
@@ -48,7 +48,10 @@ def load(path: str, password: str, address: str = "") -> Key:
     encrypted = account.get("key")
     if not isinstance(encrypted, str) or not encrypted:
         raise WalletError("path", f"{path}: account {account.get('address')} has no key")
-    parameters = {**_SCRYPT, **(wallet.get("scrypt") or {})}
+    scrypt = wallet.get("scrypt") or {}
+    if not isinstance(scrypt, dict):
+        raise WalletError("path", f"{path} is no wallet: scrypt is no mapping")
+    parameters = {**_SCRYPT, **scrypt}
     try:
         return decrypt(encrypted, password, parameters["n"], parameters["r"], parameters["p"])
     except (ValueError, TypeError) as error:

@@ -1,68 +1,65 @@
-"""Lists that the store answers. Read by the SDK's description of them, they take most of the time of a page."""
+"""Documents that the store answers with: read by the SDK's descriptions, they are most of the time of a page."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
-_ROOT = "ListBucketResult"
-_EMPTY = b"<ListBucketResult/>"
-
+_ROOTS = {
+    "complete_multipart_upload": "CompleteMultipartUploadResult",
+    "copy_object": "CopyObjectResult",
+    "create_multipart_upload": "InitiateMultipartUploadResult",
+    "list_multipart_uploads": "ListMultipartUploadsResult",
+    "list_objects_v2": "ListBucketResult",
+    "list_parts": "ListPartsResult",
+    "upload_part_copy": "CopyPartResult",
+}
+_LISTS = {"Contents": "Contents", "CommonPrefixes": "CommonPrefixes", "Part": "Parts", "Upload": "Uploads"}
 _CONVERTED: dict[str, Callable[[str], Any]] = {
+    "Initiated": datetime.datetime.fromisoformat,
+    "IsTruncated": lambda text: text == "true",
     "LastModified": datetime.datetime.fromisoformat,
+    "NextPartNumberMarker": int,
+    "PartNumber": int,
     "Size": int,
 }
-_OF_OBJECTS = frozenset({"Key", "LastModified", "ETag", "Size"})
-_OF_PAGES = frozenset({"NextContinuationToken", "EncodingType"})
+_ENCODED = ("Contents", "Key"), ("CommonPrefixes", "Prefix")
+"""If the list says so."""
 
 
-def read_lists(client: Any) -> None:
-    """Let a client of the SDK read its lists of objects here; signatures, retries and errors stay its own."""
-    client.meta.events.register("before-parse.s3.ListObjectsV2", _read, unique_id="lading-lists")
+def expected(operation: str) -> bool:
+    """Whether it is answered with a document, and not with headers alone or with an object."""
+    return operation in _ROOTS
 
 
-def _read(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Whatever is not the list that is expected is left to the SDK."""
-    if response_dict["status_code"] != 200:
-        return
+def read(operation: str, body: bytes) -> dict[str, Any] | None:
+    """What is used of the answer, with the SDK's names; None where it is not what is expected."""
     try:
-        page = _page(response_dict["body"])
+        # The SDK has the same parser: expat, which bounds what entities grow to.
+        root = ElementTree.fromstring(body)  # noqa: S314
+        if _local(root) != _ROOTS[operation]:
+            return None
+        answer = _fields(root)
     except (ElementTree.ParseError, ValueError):
-        return
-    if page is not None:
-        customized_response_dict.update(page)
-        response_dict["body"] = _EMPTY
-
-
-def _page(body: bytes) -> dict[str, Any] | None:
-    # The SDK has the same parser: expat, which bounds what entities grow to.
-    root = ElementTree.fromstring(body)  # noqa: S314
-    if _local(root) != _ROOT:
         return None
-    page: dict[str, Any] = {"IsTruncated": False}
-    objects: list[dict[str, Any]] = []
-    prefixes: list[dict[str, Any]] = []
-    for element in root:
-        name = _local(element)
-        if name == "Contents":
-            objects.append(_fields(element, _OF_OBJECTS))
-        elif name == "CommonPrefixes":
-            prefixes.append(_fields(element, {"Prefix"}))
-        elif name == "IsTruncated":
-            page[name] = element.text == "true"
-        elif name in _OF_PAGES:
-            page[name] = element.text or ""
-    # As of the SDK: a list that is empty is not there.
-    return page | ({"Contents": objects} if objects else {}) | ({"CommonPrefixes": prefixes} if prefixes else {})
+    if answer.get("EncodingType") == "url":
+        for name, field in _ENCODED:
+            for each in answer.get(name, ()):
+                each[field] = unquote_plus(each[field])
+    return {"CopyPartResult": answer} if operation == "upload_part_copy" else answer
 
 
-def _fields(element: ElementTree.Element, wanted: Iterable[str]) -> dict[str, Any]:
+def _fields(element: ElementTree.Element) -> dict[str, Any]:
+    """As of the SDK: a list that is empty is not there."""
     found: dict[str, Any] = {}
     for each in element:
         name = _local(each)
-        if name in wanted:
+        if name in _LISTS:
+            found.setdefault(_LISTS[name], []).append(_fields(each))
+        else:
             text = each.text or ""
             convert = _CONVERTED.get(name)
             found[name] = text if convert is None else convert(text)

@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 import aiohttp
 from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from lading.registry.ports import PathNotFoundError, StorageError, StorageFullError, UnavailableError
-from lading.storage.s3.answers import read_lists
+from lading.storage.s3.direct import Direct, Missing
 
 T = TypeVar("T")
 
@@ -32,7 +33,12 @@ MAXIMUM_PART = 5 * 1024 * MEBIBYTE
 MAXIMUM_PARTS = 10_000
 
 PRESIGNED_SECONDS = 20 * 60
+SHARED_SECONDS = 30.0
+"""So long all who ask for an object are sent to the same URL: to sign one takes as long as the rest."""
+SHARED_URLS = 4096
 ATTEMPTS = 4
+"""The first is made directly, where it can be."""
+CONNECT_SECONDS = 5.0
 CONNECTIONS = 128
 
 MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
@@ -103,6 +109,11 @@ class Bucket:
         self._opening: asyncio.Lock | None = None
         self._client: Any = None
         self._signer: Any = None
+        self._direct: Direct | None = None
+        self._signed: dict[tuple[str, str], str] = {}
+        """The URLs that were made since `_signed_since`."""
+        self._signed_since = 0.0
+        self._static = (options.accesskey, options.secretkey) if options.accesskey and options.secretkey else None
 
     def name(self, key: str) -> str:
         """The object's name in the bucket."""
@@ -119,11 +130,16 @@ class Bucket:
         try:
             with errors(key):
                 client = self._client or await self._open()
-                answer: Mapping[str, Any] = await getattr(client, operation)(
-                    Bucket=self.options.bucket, **arguments
-                )
+                answer: Mapping[str, Any] | None = None
+                if self._direct is not None:
+                    answer = await self._direct.ask(operation, arguments)
+                if answer is None:
+                    answer = await getattr(client, operation)(Bucket=self.options.bucket, **arguments)
                 outcome = str(answer["ResponseMetadata"]["HTTPStatusCode"])
                 return answer
+        except Missing as error:
+            outcome = "404"
+            raise PathNotFoundError(DRIVER, key) from error
         finally:
             if self.options.logs:
                 log.info("s3: %s of %s: %s, %.3f s", operation, key, outcome, time.monotonic() - started)
@@ -150,6 +166,13 @@ class Bucket:
         return found[0] if found else None
 
     async def url(self, operation: str, key: str) -> str:
+        """One that is valid for `PRESIGNED_SECONDS`, or up to `SHARED_SECONDS` less."""
+        now = time.monotonic()
+        if now - self._signed_since > SHARED_SECONDS or len(self._signed) >= SHARED_URLS:
+            self._signed.clear()
+            self._signed_since = now
+        if (signed := self._signed.get((operation, key))) is not None:
+            return signed
         with errors(key):
             if self._client is None:
                 await self._open()
@@ -157,6 +180,7 @@ class Bucket:
             url: str = await self._signer.generate_presigned_url(
                 operation, Params=arguments, ExpiresIn=PRESIGNED_SECONDS
             )
+            self._signed[operation, key] = url
             return url
 
     async def connect(self) -> None:
@@ -165,7 +189,7 @@ class Bucket:
             await self._open()
 
     async def close(self) -> None:
-        self._client = self._signer = None
+        self._client = self._signer = self._direct = None
         await self._clients.aclose()
 
     async def _open(self) -> Any:
@@ -175,8 +199,29 @@ class Bucket:
                 client = await self._connect(self.options.endpoint)
                 elsewhere = self.options.redirectendpoint
                 self._signer = await self._connect(elsewhere) if elsewhere else client
+                self._direct = await self._beside(client)
                 self._client = client
         return self._client
+
+    async def _beside(self, client: Any) -> Direct | None:
+        """None where requests are not signed with version 4, or not at all."""
+        options, session = self.options, _session()
+        if self._static:
+            credentials = AioCredentials(*self._static, options.sessiontoken or None)
+        else:
+            credentials = await session.get_credentials()
+        if credentials is None or not options.v4:
+            return None
+        direct = Direct(
+            client,
+            options.bucket,
+            credentials,
+            timeout=(CONNECT_SECONDS, options.silence),
+            connections=CONNECTIONS,
+            verify=options.verify and (session.get_config_variable("ca_bundle") or True),
+        )
+        self._clients.push_async_callback(direct.close)
+        return direct
 
     async def _connect(self, endpoint: str) -> Any:
         options = self.options
@@ -197,27 +242,25 @@ class Bucket:
             # Trailing checksums are refused by many a store that is not Amazon's.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            connect_timeout=5,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS - 1 if options.v4 else ATTEMPTS},
+            connect_timeout=CONNECT_SECONDS,
             read_timeout=options.silence,
             max_pool_connections=CONNECTIONS,
             user_agent_extra=options.useragent or None,
         )
-        static = bool(options.accesskey and options.secretkey)
+        accesskey, secretkey = self._static or (None, None)
         made = _session().create_client(
             "s3",
             region_name=options.region,
             endpoint_url=endpoint or None,
             use_ssl=options.secure,
             verify=None if options.verify else False,
-            aws_access_key_id=options.accesskey if static else None,
-            aws_secret_access_key=options.secretkey if static else None,
-            aws_session_token=(options.sessiontoken or None) if static else None,
+            aws_access_key_id=accesskey,
+            aws_secret_access_key=secretkey,
+            aws_session_token=(options.sessiontoken or None) if self._static else None,
             config=config,
         )
-        client = await self._clients.enter_async_context(made)
-        read_lists(client)
-        return client
+        return await self._clients.enter_async_context(made)
 
 
 @functools.cache

@@ -8,7 +8,6 @@ import datetime
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from lading.registry.ports import PathNotFoundError, StorageError
 from lading.storage.s3.bucket import MAXIMUM_PART, Bucket, together
@@ -168,4 +167,4 @@ async def copy_parts(
 
 
 def _source(bucket: Bucket, key: str) -> str:
-    return quote(f"{bucket.options.bucket}/{bucket.name(key)}")
+    return f"{bucket.options.bucket}/{bucket.name(key)}"

@@ -42,6 +42,10 @@ class S3Writer:
         """The size of an object that lies under the key already, to be continued; 0 if there is none."""
         self._buffer: list[bytes] = []
         self._buffered = 0
+        self._promised = 0
+        """So many of the buffer's bytes are about to be sent."""
+        self._sending: asyncio.Task[None] | None = None
+        """Sends full parts, while what comes next is taken."""
         self._ended = ""
         self._busy = asyncio.Lock()
 
@@ -69,12 +73,14 @@ class S3Writer:
                 await _to_the_end(also, chunk)
             elif also is not None:
                 also(chunk)
-            async with self._busy:
-                while self._buffered >= (wanted := self._wanted()):
-                    await self._flush(wanted)
+            if self._buffered - self._promised >= self._wanted():
+                await self._settle()
+                self._promised = self._buffered
+                self._sending = asyncio.create_task(self._send())
 
     async def make_readable(self) -> None:
         """What was written becomes an object; writing may go on."""
+        await self._settle()
         async with self._busy:
             if self.size == 0:
                 await self._put({self._key: b""})
@@ -89,6 +95,7 @@ class S3Writer:
             return
         self._ended = "closed"
         try:
+            await self._give_up_sending()
             if self._buffered:
                 # Without the lease the key was deleted, or is another's: nothing is made anew.
                 with contextlib.suppress(PathNotFoundError):
@@ -107,6 +114,7 @@ class S3Writer:
         self._ended = "committed"
         gone = False
         try:
+            await self._give_up_sending()
             await self._check_there()
             await self._place(target)
             if then:
@@ -123,6 +131,7 @@ class S3Writer:
         self._check_open()
         self._ended = "cancelled"
         try:
+            await self._give_up_sending()
             await self._abort()
             with contextlib.suppress(PathNotFoundError):
                 await self._bucket.call("delete_object", self._key, Key=self._name)
@@ -170,8 +179,24 @@ class S3Writer:
         options = self._bucket.options
         return multipart.part_size(options.chunksize, len(self._parts) + 1, equal=options.equalparts)
 
+    async def _send(self) -> None:
+        async with self._busy:
+            while self._buffered >= (wanted := self._wanted()):
+                await self._flush(wanted)
+
+    async def _settle(self) -> None:
+        """Wait until the parts that are being sent are there. Raises what sending them raised."""
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            await sending
+
+    async def _give_up_sending(self) -> None:
+        """As `_settle`; what could not be sent is in the buffer again, to be sent once more."""
+        with contextlib.suppress(StorageError):
+            await self._settle()
+
     async def _flush(self, size: int) -> None:
-        """The first `size` bytes of the buffer become a part; they stay in it until they are one."""
+        """The first `size` bytes of the buffer become a part; where that fails, they are in it again."""
         if self._complete or (self._parts and self._is_short(self._parts[-1])):
             await self._reopen()
             size = min(self._buffered, self._wanted())
@@ -180,14 +205,24 @@ class S3Writer:
         while size:
             if len(self._parts) == MAXIMUM_PARTS:
                 raise StorageError(DRIVER, f"more than {MAXIMUM_PARTS} parts: {self._key}")
-            data = b"".join(self._buffer)
-            made = await multipart.put_part(
-                self._bucket, self._key, self._upload, len(self._parts) + 1, data[:size]
-            )
+            data = self._taken(size)
+            try:
+                number = len(self._parts) + 1
+                made = await multipart.put_part(self._bucket, self._key, self._upload, number, data)
+            except BaseException:
+                self._buffer.insert(0, data)
+                self._buffered += size
+                raise
             self._parts.append(made)
-            self._buffer = [data[size:]] if len(data) > size else []
-            self._buffered -= size
             size = min(self._buffered, self._wanted()) if self._ended else 0
+
+    def _taken(self, size: int) -> bytes:
+        """Out of the buffer, which is added to while they are sent."""
+        data = b"".join(self._buffer)
+        self._buffer = [data[size:]] if len(data) > size else []
+        self._buffered -= size
+        self._promised = 0
+        return data[:size]
 
     def _is_short(self, last: Part) -> bool:
         options = self._bucket.options
