@@ -1,4 +1,4 @@
-"""Looking after a registry on S3, by its commands: they do there what they do on a disk, and close what they open."""
+"""Looking after a registry on S3 by its commands: they do what they do on a disk, and close what they open."""
 
 from __future__ import annotations
 
