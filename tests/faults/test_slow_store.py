@@ -182,7 +182,9 @@ async def test_a_store_that_never_answers(place: Place) -> None:
 
 async def test_a_download_that_stalls_for_good(place: Place) -> None:
     """It ends with an error; what was sent of it is right, and never looks like all of it."""
-    await place.storage.put("/blob", DATA)
+    writer = await place.storage.writer("/uploads/blob", append=False)
+    await writer.write([DATA])
+    await writer.commit("/blob")
     place.proxy.reset("stall")
     reader = await place.storage.open("/blob")
     got = await reader.read(100_000)

@@ -64,7 +64,7 @@ class GcsStorage(ObjectStorage):
     """See `lading.registry.ports.Storage`.
 
     `account` is a service account's key as Google hands it out; without one, what the surroundings offer is used.
-    `emulator` is the address of a server that asks for no tokens. `chunk` is in bytes, a multiple of `QUANTUM`, and
+    `emulator` is the address of a server that asks for no tokens. `chunk` is in bytes, a multiple of `QUANTUM`,
     `silence` in seconds.
     Raises `ValueError` for what is no key.
     """
