@@ -1,23 +1,30 @@
-"""The store hangs, stalls in the midst of an answer, or trickles: clients get all of it, or a clean error."""
+"""The store refuses, hangs, stalls in an answer, or trickles: clients get all of it, or a clean error."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from tests.servers import content
+from tests.servers import azurite, content, fake_gcs
 from tests.servers.client import with_query
 from tests.servers.faultproxy import Fault, FaultProxy, faultproxy
 from tests.servers.versitygw import gateway
 from tests.wire.asgi import Answer, Client
 from tests.wire.compositions import Composition
 
+import lading.storage.azure
+import lading.storage.gcs
+from lading.compose.storage import Closable
 from lading.registry import layout
 from lading.registry.ports import Storage, StorageError
+from lading.storage.azure import AzureStorage
+from lading.storage.gcs import GcsStorage
 from lading.storage.s3 import Options, S3Storage
 from lading.storage.s3.bucket import ATTEMPTS
 
@@ -29,7 +36,7 @@ FOREVER = 1_000_000
 STEP = 1 if os.environ.get("LADING_FULL") == "1" else 4
 """One in so many requests is slow, in turn."""
 
-FAULTS: list[Fault] = ["hang", "stall", "trickle"]
+FAULTS: list[Fault] = ["500", "503", "reset", "cut", "hang", "stall", "trickle"]
 PACKAGE = content.image("slow", layer_sizes=(6 * MIB,))
 LAYER = PACKAGE.blobs[-1]
 DATA, DIGEST = LAYER.data, LAYER.digest
@@ -40,18 +47,14 @@ class Place:
     proxy: FaultProxy
     storage: Storage
     client: Client
+    tries: int
+    """What a driver makes of one request."""
 
 
-@pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[FaultProxy]:
-    with gateway(tmp_path / "store") as store, faultproxy(store.host) as running:
-        yield running
-
-
-@pytest.fixture
-async def place(proxy: FaultProxy) -> AsyncIterator[Place]:
-    storage = S3Storage(
-        Options(
+@contextlib.contextmanager
+def s3(folder: Path) -> Iterator[tuple[FaultProxy, Storage, int]]:
+    with gateway(folder / "store") as store, faultproxy(store.host) as proxy:
+        options = Options(
             bucket="bucket",
             accesskey="key",
             secretkey="a secret of the store",
@@ -59,19 +62,46 @@ async def place(proxy: FaultProxy) -> AsyncIterator[Place]:
             pathstyle=True,
             chunksize=5 * MIB,
             silence=SILENCE,
-        ),
-        layout.UPLOADS,
-        layout.FILES,
-    )
-    yield Place(proxy, storage, Client(Composition("s3").open(Direct(storage))))
-    await storage.close()
+        )
+        yield proxy, S3Storage(options, layout.UPLOADS, layout.FILES, layout.LINKS), ATTEMPTS
+
+
+@contextlib.contextmanager
+def azure(folder: Path) -> Iterator[tuple[FaultProxy, Storage, int]]:
+    with azurite.azurite(folder) as store, faultproxy(urlsplit(store.url).netloc) as proxy:
+        address = f"http://{proxy.host}/{azurite.ACCOUNT}"
+        container, key = store.make_container("slow"), {"type": "shared_key"}
+        storage = AzureStorage(azurite.ACCOUNT, container, address, key, key=azurite.KEY, silence=SILENCE)
+        yield proxy, storage, lading.storage.azure.TRIES
+
+
+@contextlib.contextmanager
+def gcs(folder: Path) -> Iterator[tuple[FaultProxy, Storage, int]]:
+    with fake_gcs.fake_gcs(folder) as store, faultproxy(urlsplit(store.url).netloc) as proxy:
+        bucket = store.make_bucket("slow")
+        storage = GcsStorage(bucket, chunk=MIB, emulator=f"http://{proxy.host}", silence=SILENCE)
+        yield proxy, storage, lading.storage.gcs.TRIES
+
+
+@pytest.fixture(params=[s3, azure, gcs], ids=["s3", "azure", "gcs"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[FaultProxy, Storage, int]]:
+    with request.param(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def place(store: tuple[FaultProxy, Storage, int]) -> AsyncIterator[Place]:
+    proxy, storage, tries = store
+    yield Place(proxy, storage, Client(Composition("s3").open(Direct(storage))), tries)
+    if isinstance(storage, Closable):
+        await storage.close()
 
 
 class Direct:
     """Sends nobody elsewhere."""
 
-    def __init__(self, inner: S3Storage) -> None:
-        self.traits = type(inner.traits)(shared=True, flat=True, locks=False)
+    def __init__(self, inner: Storage) -> None:
+        self.traits = replace(inner.traits, redirects=False)
         self._inner = inner
 
     def __getattr__(self, name: str) -> object:
@@ -152,7 +182,9 @@ async def test_a_store_that_never_answers(place: Place) -> None:
 
 async def test_a_download_that_stalls_for_good(place: Place) -> None:
     """It ends with an error; what was sent of it is right, and never looks like all of it."""
-    await place.storage.put("/blob", DATA)
+    writer = await place.storage.writer("/uploads/blob", append=False)
+    await writer.write([DATA])
+    await writer.commit("/blob")
     place.proxy.reset("stall")
     reader = await place.storage.open("/blob")
     got = await reader.read(100_000)
@@ -168,7 +200,7 @@ async def test_a_download_that_stalls_for_good(place: Place) -> None:
     await reader.close()
     assert DATA.startswith(got)
     assert 100_000 < len(got) < len(DATA)
-    assert len(place.proxy.requests) <= ATTEMPTS, "attempts are multiplied"
+    assert len(place.proxy.requests) <= place.tries, "attempts are multiplied"
 
 
 @pytest.mark.parametrize("fault", ["stall", "cut"])

@@ -109,7 +109,7 @@ async def test_garbage_is_put_away_then_deleted(clock: Clock) -> None:
     await garbage(storage, clock, manifest=True)
     await alone(storage, RULES, clock, 1, 0)
     (batch,) = await Quarantine(storage).batches(COLLECTED)
-    aside = {key async for key in Quarantine(storage).entries(batch)}
+    aside = {key async for key, _ in Quarantine(storage).entries(batch)}
     assert {str(digest) for key in aside if (digest := layout.blob_of(key))} == digests(IMAGE)
     assert set(map(str, await blobs(storage))) == digests(KEPT)
     await alone(storage, RULES, clock, 2, 5 * HOUR)

@@ -35,11 +35,11 @@ async def test_there_and_back(quarantine: Quarantine, watched: Watched, registry
     await quarantine.put_away(batch, LINK)
     assert [name async for name in registry.repositories.walk("_layers")] in ([], [NAME])  # a directory may stay
     assert set(await dump(watched.inner)) & set(before) == set()
-    assert {key async for key in quarantine.entries(batch)} == {BLOB, LINK}
+    assert {key async for key, _ in quarantine.entries(batch)} == {BLOB, LINK}
     assert await quarantine.rescue(BLOB)
     assert await quarantine.restore(batch, LINK)
     assert not await quarantine.restore(batch, LINK), "it is not there twice"
-    assert [key async for key in quarantine.entries(batch)] == []
+    assert [key async for key, _ in quarantine.entries(batch)] == []
     await quarantine.discard(batch)
     await quarantine.discard(batch)
     assert await dump(watched.inner) == before

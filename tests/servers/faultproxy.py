@@ -14,14 +14,19 @@ Fault = Literal["500", "503", "reset", "cut", "hang", "stall", "trickle"]
 
 _TRICKLES, _PAUSE_SECONDS = 5, 0.1
 
+_UPLOADS = re.compile(r"GET \S*[?&]uploads\b")
+_NO_UPLOADS = b"<ListMultipartUploadsResult/>"
+
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class FaultProxy:
-    """`requests` are the first lines seen. `fail_at` is the number of a request, from 0, with its `fault`."""
+    """`requests` are the first lines seen. While `lagging`, S3 lists no unfinished upload."""
 
     def __init__(self, target: str) -> None:
         self.requests: list[str] = []
+        self.lagging = False
         self.host = ""
         self.stopping = False
         self._target = target.split(":")
@@ -54,6 +59,10 @@ class FaultProxy:
         if fault == "reset":
             writer.transport.abort()
             return False
+        if self.lagging and _UPLOADS.match(self.requests[-1]):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(_NO_UPLOADS), _NO_UPLOADS))
+            await writer.drain()
+            return True
         if fault in ("500", "503"):
             writer.write(f"HTTP/1.1 {fault} Fault\r\nContent-Length: 0\r\n\r\n".encode())
             await writer.drain()
@@ -91,12 +100,27 @@ class FaultProxy:
         try:
             sending.write(head + body)
             answer = await upstream.readuntil(b"\r\n\r\n")
-            none = head.startswith(b"HEAD ") or answer.split()[1] in (b"204", b"304")
-            return answer, b"" if none else await upstream.readexactly(_length(answer))
+            # Where a session goes on is here, too.
+            answer = answer.replace(b"://%b/" % ":".join(self._target).encode(), b"://%b/" % self.host.encode())
+            if head.startswith(b"HEAD ") or answer.split()[1] in (b"204", b"304"):
+                return answer, b""
+            if _CHUNKED.search(answer):
+                return answer, await _chunks(upstream)
+            return answer, await upstream.readexactly(_length(answer))
         finally:
             sending.close()
             with contextlib.suppress(OSError):
                 await sending.wait_closed()
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while True:
+        size = await reader.readline()
+        data = await reader.readexactly(int(size, 16) + 2)
+        body += size + data
+        if not int(size, 16):
+            return body
 
 
 def _length(head: bytes) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -78,6 +78,15 @@ class Watched:
     async def delete(self, key: str, *, if_empty: bool = False) -> None:
         self._note("delete", key)
         await self.inner.delete(key, if_empty=if_empty)
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._note("delete", key)
+        await self.inner.delete_all(keys)
+
+    def walk(self, key: str) -> AsyncIterator[tuple[str, Stat | None]]:
+        self._note("walk", key)
+        return self.inner.walk(key)
 
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from lading.api import events
 from lading.api.request import Request
 from lading.api.response import Header, Response
@@ -44,8 +46,13 @@ async def get(service: Service, request: Request, route: Route) -> Response:
     """The state of a session; GET and HEAD alike."""
     if route.endpoint is Endpoint.UPLOADS:
         raise errors.BLOB_UPLOAD_UNKNOWN(detail="blob upload unknown")
-    upload = await _find(service, route)
-    return Response(204, _session(service, request, upload, _algorithm(service, request)), None)
+    # A status request need not carry a state; if it does, the session keeps its algorithm.
+    told, algorithm = 0, CANONICAL
+    with contextlib.suppress(errors.RegistryError):
+        resumed, algorithm = _resume(service, request, route)
+        told = resumed.offset
+    upload = await _find(service, route, told)
+    return Response(204, _session(service, request, upload, algorithm), None)
 
 
 async def patch(service: Service, request: Request, route: Route) -> Response:
@@ -106,14 +113,14 @@ def _single_post_digest(request: Request) -> Digest | None:
     return digest
 
 
-async def _find(service: Service, route: Route) -> Upload:
-    return await service.registry.uploads.get(RepositoryName.parse(route.name), route.item)
+async def _find(service: Service, route: Route, told: int) -> Upload:
+    return await service.registry.uploads.get(RepositoryName.parse(route.name), route.item, told)
 
 
 async def _continue(service: Service, request: Request, route: Route) -> Upload:
     """The session of a signed URL. Raises RANGE_INVALID if it is not where its client believes it to be."""
     offset = _resume(service, request, route)[0].offset
-    upload = await _find(service, route)
+    upload = await _find(service, route, offset)
     if upload.offset != offset:
         raise errors.RANGE_INVALID()
     return upload
@@ -129,14 +136,6 @@ def _resume(service: Service, request: Request, route: Route) -> tuple[Upload, s
     name = RepositoryName.parse(route.name)
     upload = service.registry.uploads.resume(name, route.item, state.started_at, state.offset)
     return upload, state.algorithm
-
-
-def _algorithm(service: Service, request: Request) -> str:
-    """A status request need not carry a state; if it does, the session keeps its algorithm."""
-    try:
-        return service.states.verify(request.parameter("_state")).algorithm
-    except errors.RegistryError:
-        return CANONICAL
 
 
 def _chunk(request: Request, offset: int | None) -> Chunk:

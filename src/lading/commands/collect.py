@@ -15,7 +15,7 @@ from lading import build
 from lading.compose import maintenance
 from lading.compose.error import BuildError
 from lading.compose.retention import immutability
-from lading.compose.storage import storage
+from lading.compose.storage import opened
 from lading.config.load import load
 from lading.config.models.configuration import Configuration
 from lading.config.scalars import parse_duration
@@ -23,7 +23,7 @@ from lading.oci.digest import Digest, InvalidDigestError
 from lading.registry import collect
 from lading.registry.collecting import Collector
 from lading.registry.garbage import Plan, Wish
-from lading.registry.ports import Storage, StorageError
+from lading.registry.ports import StorageError
 
 SHOWN_SECONDS = 0.2
 """Between two looks at the progress."""
@@ -71,35 +71,33 @@ def _run(options: argparse.Namespace) -> int:
     if options.online and (options.dry_run or options.older_than or options.explain):
         print("--online takes the time from the configuration, and has no dry run or explanation", file=sys.stderr)
         return 2
-    loaded = load(options.config)
-    build.configure_log(loaded.configuration)
-    try:
-        immutable, held = immutability(loaded.configuration), storage(loaded.configuration)
-    except BuildError as error:
-        print(f"failed to construct {loaded.configuration.storage.driver} driver: {error}", file=sys.stderr)
-        return 1
-    if options.online:
-        return _online(options, loaded.configuration, held)
+    configuration = load(options.config).configuration
+    build.configure_log(configuration)
     progress = _Progress()
-    tell = progress if options.json or options.explain or options.quiet else print
-    wish = Wish(options.delete_untagged, options.older_than, options.explain, immutable=immutable.has)
-
-    async def collected() -> Plan:
-        made = await collect.plan(held, wish, tell)
-        if not (options.dry_run or options.explain):
-            await collect.apply(held, made, progress.removing(made.things))
-        return made
-
+    work = _online(options, configuration) if options.online else _offline(options, configuration, progress)
     try:
-        made = asyncio.run(collected())
+        return asyncio.run(work)
+    except BuildError as error:
+        print(f"failed to construct {configuration.storage.driver} driver: {error}", file=sys.stderr)
     except StorageError as error:
         progress.end()
         print(f"failed to garbage collect: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         progress.end()
-        print("interrupted: what is left is found by the next collection", file=sys.stderr)
+        rest = "the next round goes on" if options.online else "what is left is found by the next collection"
+        print(f"interrupted: {rest}", file=sys.stderr)
         return INTERRUPTED
+    return 1
+
+
+async def _offline(options: argparse.Namespace, configuration: Configuration, progress: _Progress) -> int:
+    tell = progress if options.json or options.explain or options.quiet else print
+    immutable = immutability(configuration)
+    wish = Wish(options.delete_untagged, options.older_than, options.explain, immutable=immutable.has)
+    async with opened(configuration) as held:
+        made = await collect.plan(held, wish, tell)
+        if not (options.dry_run or options.explain):
+            await collect.apply(held, made, progress.removing(made.things))
     progress.end()
     for warning in made.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -113,24 +111,18 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _online(options: argparse.Namespace, configuration: Configuration, held: Storage) -> int:
-    if not held.traits.shared:
-        print(f"--online: only one process sees what {held.name} holds", file=sys.stderr)
-        return 2
+async def _online(options: argparse.Namespace, configuration: Configuration) -> int:
     if configuration.storage.maintenance.readonly.enabled:
         print("--online: storage.maintenance.readonly.enabled is set", file=sys.stderr)
         return 2
     collecting = maintenance.rules_of_collection(configuration)
     if options.delete_untagged:
         collecting = replace(collecting, delete_untagged=True)
-    try:
-        done = asyncio.run(Collector(held, collecting).round())
-    except StorageError as error:
-        print(f"failed to garbage collect: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted: the next round goes on", file=sys.stderr)
-        return INTERRUPTED
+    async with opened(configuration) as held:
+        if not held.traits.shared:
+            print(f"--online: only one process sees what {held.name} holds", file=sys.stderr)
+            return 2
+        done = await Collector(held, collecting).round()
     if options.json:
         print(json.dumps(asdict(done), indent=2))
     elif not options.quiet:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from lading import build
 from lading.compose.error import BuildError
-from lading.compose.storage import storage
+from lading.compose.storage import opened
 from lading.config.load import load
 from lading.registry.ports import StorageError, found
 from lading.registry.quarantine import Batch, Quarantine
@@ -38,14 +38,14 @@ def _list(options: argparse.Namespace) -> int:
     async def work(quarantine: Quarantine) -> int:
         if options.batch:
             batch = await _named(quarantine, options.batch)
-            keys = sorted([key async for key in quarantine.entries(batch)])
+            keys = sorted([key async for key, _ in quarantine.entries(batch)])
             print(json.dumps(keys, indent=2) if options.json else "\n".join(keys))
             return 0
         rows = []
         for batch in await quarantine.batches():
             sizes = []
-            async for key in quarantine.entries(batch):
-                held = await found(quarantine.storage, batch.key_of(key))
+            async for key, stat in quarantine.entries(batch):
+                held = stat or await found(quarantine.storage, batch.key_of(key))
                 sizes.append(0 if held is None else held.size)
             begun = datetime.datetime.fromtimestamp(batch.begun, datetime.UTC).isoformat(timespec="seconds")
             rows.append({"batch": batch.name, "begun": begun, "things": len(sizes), "bytes": sum(sizes)})
@@ -64,7 +64,7 @@ def _restore(options: argparse.Namespace) -> int:
         batch = await _named(quarantine, options.batch)
         wanted = [f"/{digest.partition(':')[2]}/" for digest in options.digests]
         count = 0
-        async for key in quarantine.entries(batch):
+        async for key, _ in quarantine.entries(batch):
             if wanted and not any(part in key for part in wanted):
                 continue
             # What is there anew is not replaced by what was put away before.
@@ -88,7 +88,8 @@ def _run(config: str, work: Callable[[Quarantine], Awaitable[int]]) -> int:
     build.configure_log(loaded.configuration)
 
     async def run() -> int:
-        return await work(Quarantine(storage(loaded.configuration)))
+        async with opened(loaded.configuration) as storage:
+            return await work(Quarantine(storage))
 
     try:
         return asyncio.run(run())

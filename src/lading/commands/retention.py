@@ -14,7 +14,7 @@ from typing import Any
 from lading import build
 from lading.compose import retention as rules
 from lading.compose.error import BuildError
-from lading.compose.storage import storage
+from lading.compose.storage import opened
 from lading.config.load import load
 from lading.config.models.configuration import Configuration
 from lading.registry.events import Events
@@ -36,19 +36,20 @@ def _run(options: argparse.Namespace) -> int:
     configuration = load(options.config).configuration
     build.configure_log(configuration)
     try:
-        retaining, held = rules.retaining(configuration), storage(configuration)
-    except BuildError as error:
-        print(error, file=sys.stderr)
-        return 1
-    problem = _problem(configuration, held, retaining, dry_run=options.dry_run)
-    if retaining is None or problem:
-        print(problem, file=sys.stderr)
-        return 2
-    try:
-        return asyncio.run(_work(options, configuration, held, retaining))
+        return asyncio.run(_with_storage(options, configuration))
     except (BuildError, StorageError) as error:
         print(f"failed to apply retention: {error}", file=sys.stderr)
         return 1
+
+
+async def _with_storage(options: argparse.Namespace, configuration: Configuration) -> int:
+    retaining = rules.retaining(configuration)
+    async with opened(configuration) as held:
+        problem = _problem(configuration, held, retaining, dry_run=options.dry_run)
+        if retaining is None or problem:
+            print(problem, file=sys.stderr)
+            return 2
+        return await _work(options, configuration, held, retaining)
 
 
 def _problem(configuration: Configuration, held: Storage, retaining: Retaining | None, *, dry_run: bool) -> str:

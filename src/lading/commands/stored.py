@@ -13,7 +13,7 @@ from typing import Any
 from lading import build
 from lading.compose.error import BuildError
 from lading.compose.retention import immutability
-from lading.compose.storage import storage
+from lading.compose.storage import opened
 from lading.config.load import load
 from lading.oci.digest import Digest
 from lading.oci.errors import RegistryError
@@ -51,15 +51,15 @@ def run(options: argparse.Namespace, work: Work) -> int:
     build.configure_log(configuration)
     forced = getattr(options, "force", False)
 
-    async def opened() -> int:
+    async def with_storage() -> int:
         # What was collected as garbage is looked at as a client sees it, and deleted with the rest.
-        held = storage(configuration, serving=True)
-        descriptors = build.shared_descriptors(configuration, held)
-        rule = None if forced else immutability(configuration)
-        return await work(Registry.over(held, descriptors=descriptors, immutability=rule))
+        async with opened(configuration, serving=True) as storage:
+            descriptors = build.shared_descriptors(configuration, storage)
+            rule = None if forced else immutability(configuration)
+            return await work(Registry.over(storage, descriptors=descriptors, immutability=rule))
 
     try:
-        return asyncio.run(opened())
+        return asyncio.run(with_storage())
     except RegistryError as error:
         entry = error.entries[0]
         print(f"{entry.message or entry.code.message}: {entry.detail}", file=sys.stderr)

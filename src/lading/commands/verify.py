@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field
 
 from lading import build
 from lading.compose.error import BuildError
-from lading.compose.storage import storage
+from lading.compose.storage import opened
 from lading.config.load import load
+from lading.config.models.configuration import Configuration
 from lading.registry import layout
 from lading.registry.ports import PathNotFoundError, Storage, StorageError
 from lading.registry.verify import Finding, Repair, Verification
@@ -91,9 +92,7 @@ def _run(options: argparse.Namespace) -> int:
     loaded = load(options.config)
     build.configure_log(loaded.configuration)
     try:
-        # What was collected as garbage and is needed all the same is no fault: it comes back.
-        held = storage(loaded.configuration, serving=True)
-        state = asyncio.run(_verify(held, options))
+        state = asyncio.run(_verified(loaded.configuration, options))
     except (BuildError, StorageError) as error:
         print(f"failed to verify: {error}", file=sys.stderr)
         return 1
@@ -104,6 +103,12 @@ def _run(options: argparse.Namespace) -> int:
     else:
         print(f"{state.faults} faults, {state.put_away} things put into quarantine")
     return 1 if state.faults else 0
+
+
+async def _verified(configuration: Configuration, options: argparse.Namespace) -> _State:
+    # What was collected as garbage and is needed all the same is no fault: it comes back.
+    async with opened(configuration, serving=True) as held:
+        return await _verify(held, options)
 
 
 async def _verify(held: Storage, options: argparse.Namespace) -> _State:

@@ -68,9 +68,9 @@ def storage(
 
 
 @contextlib.asynccontextmanager
-async def opened(configuration: Configuration) -> AsyncIterator[Storage]:
+async def opened(configuration: Configuration, *, serving: bool = False) -> AsyncIterator[Storage]:
     """`storage`, for a command that ends: its connections are closed afterwards. Raises `BuildError`."""
-    made = storage(configuration)
+    made = storage(configuration, serving=serving)
     try:
         yield made
     finally:
@@ -198,7 +198,7 @@ def _s3(configuration: Configuration) -> Storage:
         fips=of.usefipsendpoint,
         logs=of.loglevel,
     )
-    return S3Storage(options, layout.UPLOADS, layout.FILES)
+    return S3Storage(options, layout.UPLOADS, layout.FILES, layout.LINKS)
 
 
 def _azure(configuration: Configuration) -> Storage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
@@ -75,6 +75,12 @@ class WatchedStorage:
 
     async def delete(self, key: str, *, if_empty: bool = False) -> None:
         await self._watched("Delete", {"path": key}, self._storage.delete(key, if_empty=if_empty))
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        await self._watched("Delete", {"objects": len(keys)}, self._storage.delete_all(keys))
+
+    def walk(self, key: str) -> AsyncIterator[tuple[str, Stat | None]]:
+        return self._storage.walk(key)
 
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
-from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName
 from lading.registry import layout, links
 from lading.registry.garbage import Doomed, Plan, Tell, Wish, each, unheard
@@ -16,6 +16,9 @@ from lading.registry.quarantine import COLLECTED, Quarantine
 from lading.registry.repositories import Repositories
 
 log = logging.getLogger(__name__)
+
+TOGETHER = 1000
+"""Objects that are removed at a time: what the stores take in one request."""
 
 
 async def plan(storage: Storage, wish: Wish, tell: Tell) -> Plan:
@@ -35,42 +38,50 @@ async def apply(storage: Storage, made: Plan, advance: Callable[[int], None] = u
         await Quarantine(storage).restore(batch, key)
     # Links go before what they lead to: what is left of an interrupted collection is garbage, and nothing else.
     for doomed in made.manifests:
-        await _remove_manifest(storage, doomed)
-        advance(1)
-    await each(partial(_remove_layer, storage), made.layers, advance)
-    await each(partial(_remove_blob, storage), [digest for digest, _ in made.blobs], advance)
+        for tag in doomed.shown_by:
+            await links.delete(storage, layout.tag_link(doomed.repository, tag))
+            await links.delete(storage, layout.tag(doomed.repository, tag))
+    await _remove(storage, "", _histories(made.manifests))
+    await _remove(storage, "", _referrers(made.manifests))
+    manifests = (layout.manifest_link(doomed.repository, doomed.digest) for doomed in made.manifests)
+    await _remove(storage, "deleting manifest", manifests, advance)
+    layers = (layout.layer_link(*layer) for layer in made.layers)
+    await _remove(storage, "Deleting layer link path", layers, advance)
+    blobs = (layout.blob_data(digest) for digest, _ in made.blobs)
+    await _remove(storage, "Deleting blob", blobs, advance)
     for name in made.empty:
         await _remove_repository(storage, name)
     for name in made.bare:
         await Repositories(storage).leave(name)
 
 
-async def _remove_manifest(storage: Storage, doomed: Doomed) -> None:
-    name, digest = doomed.repository, doomed.digest
-    for tag in doomed.shown_by:
-        await links.delete(storage, layout.tag_link(name, tag))
-        await links.delete(storage, layout.tag(name, tag))
-    for tag in doomed.tags:
-        key = _directory(layout.tag_history_link(name, tag, digest))
-        if await links.delete(storage, key):
-            log.info("deleting manifest tag reference: %s", key)
-    key = _directory(layout.manifest_link(name, digest))
-    log.info("deleting manifest: %s", key)
-    await links.delete(storage, key)
-    if doomed.subject is not None:
-        await links.delete(storage, _directory(layout.referrer_link(name, doomed.subject, digest)))
+def _histories(manifests: Sequence[Doomed]) -> Iterator[str]:
+    """What tags may have shown; who shows it now is asked of nobody."""
+    for doomed in manifests:
+        for tag in doomed.tags:
+            yield layout.tag_history_link(doomed.repository, tag, doomed.digest)
 
 
-async def _remove_layer(storage: Storage, layer: tuple[RepositoryName, Digest]) -> None:
-    key = layout.layer_link(*layer)
-    log.info("Deleting layer link path: %s", key)
-    await links.delete(storage, _directory(key))
+def _referrers(manifests: Sequence[Doomed]) -> Iterator[str]:
+    for doomed in manifests:
+        if doomed.subject is not None:
+            yield layout.referrer_link(doomed.repository, doomed.subject, doomed.digest)
 
 
-async def _remove_blob(storage: Storage, digest: Digest) -> None:
-    key = _directory(layout.blob_data(digest))
-    log.info("Deleting blob: %s", key)
-    await links.delete(storage, key)
+async def _remove(
+    storage: Storage, what: str, keys: Iterable[str], advance: Callable[[int], None] = unheard
+) -> None:
+    """With `what` the log tells of each."""
+    waiting = iter(keys)
+    while some := list(itertools.islice(waiting, TOGETHER)):
+        directories = [key.rpartition("/")[0] for key in some]
+        for directory in directories if what else ():
+            log.info("%s: %s", what, directory)
+        if storage.traits.flat:
+            await storage.delete_all(some)
+            advance(len(some))
+        else:
+            await each(partial(links.delete, storage), directories, advance)
 
 
 async def _remove_repository(storage: Storage, name: RepositoryName) -> None:
@@ -79,7 +90,3 @@ async def _remove_repository(storage: Storage, name: RepositoryName) -> None:
     for part in layout.PARTS:
         await links.delete(storage, f"{layout.repository(name)}/{part}")
     await Repositories(storage).tidy(name)
-
-
-def _directory(link: str) -> str:
-    return link.rpartition("/")[0]

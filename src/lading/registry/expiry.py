@@ -227,7 +227,7 @@ class Expiry:
 
     async def _finish(self, quarantine: Quarantine, batch: Batch) -> None:
         """What somebody has linked meanwhile, or before this process began, comes back."""
-        entries = [key async for key in quarantine.entries(batch)]
+        entries = [key async for key, _ in quarantine.entries(batch)]
         digests = {key: digest for key in entries if (digest := layout.blob_of(key)) is not None}
         unheld = await self._unheld(set(digests.values()))
         for key, digest in digests.items():

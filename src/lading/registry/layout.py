@@ -47,6 +47,8 @@ PARTS = (MANIFESTS, UPLOADS, LAYERS, REFERRERS, PULLED)
 """What a repository's own directory holds. All else there are repositories whose names begin with its name."""
 FILES = ("data", "link", "startedat")
 """What keys of objects end in. The registry never asks whether there is a directory of such a name."""
+LINKS = ("link",)
+"""Those of objects that hold a digest."""
 CURRENT_LINK = "current/link"
 """Below a tag: without it, there is none."""
 HISTORY = "index"

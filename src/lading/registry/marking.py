@@ -22,7 +22,7 @@ from lading.oci.names import RepositoryName, Tag, is_tag
 from lading.registry import filing, layout, links
 from lading.registry.garbage import Doomed, Plan, Tell, Wish, each
 from lading.registry.marks import Marks
-from lading.registry.ports import PathNotFoundError, Storage, found
+from lading.registry.ports import PathNotFoundError, Stat, Storage, found
 from lading.registry.quarantine import Batch, Quarantine
 from lading.registry.repositories import Repositories
 
@@ -102,7 +102,7 @@ class Marking:
     async def _mark_repository(self, name: RepositoryName) -> bool:
         """Whether a manifest stays there."""
         nodes = {node.digest: node for node in await self._nodes(name)}
-        untagged_go = self.wish.delete_untagged and not self.wish.whole(name)
+        untagged_go = self._untagged_go(name)
         shown, tags = await self._tags(name) if untagged_go else ({}, ())
         kept: dict[Digest, _Kept] = {}
         if untagged_go:
@@ -210,7 +210,7 @@ class Marking:
         self.made.warnings.append(f"{name}: a manifest cannot be read; everything linked in the repository stays")
         aside = self.aside.get((name, layout.LAYERS), {})
         self.made.restore += [(batch, layout.layer_link(name, digest)) for digest, batch in aside.items()]
-        linked = [digest async for digest in self._linked(f"{layout.repository(name)}/_layers")]
+        linked = [digest async for digest, _ in self._layers(name)]
         for digest in (*aside, *linked):
             for held in {digest, await self._held(name, digest)}:
                 self.marks.add(held)
@@ -218,10 +218,10 @@ class Marking:
 
     async def _mark_young_layers(self, name: RepositoryName, needed: set[Digest]) -> None:
         """Somebody may be about to push the manifest that they are for."""
-        async for digest in self._linked(f"{layout.repository(name)}/_layers"):
+        async for digest, stat in self._layers(name):
             if digest in needed:
                 continue
-            link = await found(self.storage, layout.layer_link(name, digest))
+            link = stat or await found(self.storage, layout.layer_link(name, digest))
             if link is not None and self._is_young(link.modified):
                 held = await self._held(name, digest)
                 self.marks.add(held)
@@ -237,14 +237,20 @@ class Marking:
     async def _node(self, name: RepositoryName, digest: Digest, batch: Batch | None) -> _Node | None:
         """None if it has gone meanwhile, or its data has."""
         key = layout.manifest_link(name, digest)
-        stat = await found(self.storage, key)
-        if stat is None and batch is None:
+        link = await self._at(key)
+        if link is None and batch is None:
             return None
-        data = _digest_in(await self._get(key)) or digest  # a damaged link: the name says as much
+        # Of a damaged link the name says as much.
+        data = _digest_in(link or await self._get(key)) or digest
         content = await self._get(layout.blob_data(data))
         if content is None:
             return None
-        modified, batch = (0.0, batch) if stat is None else (stat.modified, None)
+        modified = 0.0
+        if link is not None:
+            batch = None
+            if self._untagged_go(name) and self.wish.older_than:
+                stat = await found(self.storage, key)
+                modified = self.now if stat is None else stat.modified
         try:
             read = oci_manifest.read(content)
         except RegistryError:
@@ -265,11 +271,18 @@ class Marking:
         """What lies there, or in quarantine."""
         # Once more where it belongs: it may have been brought back between the looks.
         for place in (key, *(batch.key_of(key) for batch in self.batches), *([key] if self.batches else [])):
-            try:
-                return await self.storage.get(place)
-            except PathNotFoundError:
-                continue
+            if (content := await self._at(place)) is not None:
+                return content
         return None
+
+    async def _at(self, key: str) -> bytes | None:
+        try:
+            return await self.storage.get(key)
+        except PathNotFoundError:
+            return None
+
+    def _untagged_go(self, name: RepositoryName) -> bool:
+        return self.wish.delete_untagged and not self.wish.whole(name)
 
     def _is_young(self, modified: float) -> bool:
         return bool(self.wish.older_than) and modified > self.now - self.wish.older_than
@@ -289,14 +302,14 @@ class Marking:
 
     async def _look_aside(self) -> None:
         for batch in self.batches:
-            async for key in Quarantine(self.storage).entries(batch):
+            async for key, _ in Quarantine(self.storage).entries(batch):
                 link = layout.link_of(key)
                 if link is not None:
                     self.aside.setdefault(link[:2], {})[link[2]] = batch
 
     async def _find_aside(self) -> None:
         for batch in self.batches:
-            async for key in Quarantine(self.storage).entries(batch):
+            async for key, _ in Quarantine(self.storage).entries(batch):
                 digest = layout.blob_of(key)
                 if digest is not None and digest in self.marks:
                     self.made.restore.append((batch, key))
@@ -308,21 +321,35 @@ class Marking:
         ]
 
     async def _find_blobs(self) -> None:
+        if not self.storage.traits.flat:
+            await self._find_blobs_in_directories()
+            return
+        # Directories would be a request each, and there are many with little in them.
+        unmarked: list[tuple[Digest, Stat | None]] = []
+        async for key, stat in self.storage.walk(layout.BLOBS):
+            digest = layout.blob_of(key)
+            if digest is not None and digest not in self.marks:
+                unmarked.append((digest, stat))
+        await self._add_blobs(unmarked)
+
+    async def _find_blobs_in_directories(self) -> None:
         for algorithm in await self._names(layout.BLOBS) or ():
             for prefix in await self._names(f"{layout.BLOBS}/{algorithm}") or ():
                 names = await self._names(f"{layout.BLOBS}/{algorithm}/{prefix}") or ()
-                unmarked = [
-                    digest for digest in _parsed(f"{algorithm}:{n}" for n in names) if digest not in self.marks
-                ]
-                sizes = await each(self._size, unmarked)
-                self.made.blobs += [
-                    (digest, size) for digest, size in zip(unmarked, sizes, strict=True) if size is not None
-                ]
+                digests = _parsed(f"{algorithm}:{n}" for n in names)
+                await self._add_blobs([(digest, None) for digest in digests if digest not in self.marks])
                 await self.breathe()
 
-    async def _size(self, digest: Digest) -> int | None:
+    async def _add_blobs(self, unmarked: Sequence[tuple[Digest, Stat | None]]) -> None:
+        sizes = await each(self._size, unmarked)
+        self.made.blobs += [
+            (digest, size) for (digest, _), size in zip(unmarked, sizes, strict=True) if size is not None
+        ]
+
+    async def _size(self, blob: tuple[Digest, Stat | None]) -> int | None:
         """None if it is to stay for its youth, or has gone."""
-        stat = await found(self.storage, layout.blob_data(digest))
+        digest, stat = blob
+        stat = stat or await found(self.storage, layout.blob_data(digest))
         if stat is None:
             return None
         if self._is_young(stat.modified):
@@ -338,13 +365,13 @@ class Marking:
             leaving.setdefault(doomed.repository, set()).add(doomed.digest)
         for name in names:
             empty = True
-            async for digest in self._linked(f"{layout.repository(name)}/_layers"):
+            async for digest, stat in self._layers(name):
                 held = await self._held(name, digest)
                 if held in self.marks or (
                     held not in going and await found(self.storage, layout.blob_data(held)) is not None
                 ):
                     empty = False
-                elif await found(self.storage, layout.layer_link(name, digest)) is not None:
+                elif stat or await found(self.storage, layout.layer_link(name, digest)) is not None:
                     self.made.layers.append((name, digest))
             if empty and await self._is_left_empty(name, leaving.get(name, set())):
                 self.made.empty.append(name)
@@ -368,6 +395,17 @@ class Marking:
             self.tell(f"blob eligible for deletion: {digest}")
         for name, digest in made.layers:
             self.tell(f"{name}: layer link eligible for deletion: {digest}")
+
+    async def _layers(self, name: RepositoryName) -> AsyncIterator[tuple[Digest, Stat | None]]:
+        """The blobs that are linked, and what is known of the link."""
+        directory = f"{layout.repository(name)}/{layout.LAYERS}"
+        if not self.storage.traits.flat:
+            async for digest in self._linked(directory):
+                yield digest, None
+            return
+        async for key, stat in self.storage.walk(directory):
+            if (link := layout.link_of(key)) is not None:
+                yield link[2], stat
 
     async def _linked(self, directory: str) -> AsyncIterator[Digest]:
         for algorithm in await self._names(directory) or ():

@@ -5,9 +5,10 @@ A driver for `Storage` is proven by the contract suite in `lading.testing.storag
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
@@ -22,6 +23,9 @@ Steps = Generator[Sequence[str], Sequence[Sequence[str]], T]
 
 Objects = Mapping[str, bytes]
 """Keys, and what is to lie there: links and manifests."""
+
+AHEAD = 32
+"""The directories that `explore` is told of at a time: it may list them at once."""
 
 _KEY = re.compile(r"(?:/[A-Za-z0-9._-]+)+", re.ASCII)
 
@@ -165,7 +169,25 @@ class Writer(Protocol):
         ...
 
 
-class Storage(Protocol):
+class Bulk(Protocol):
+    """Many objects at a time: for those who look after a storage."""
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        """Remove objects, in any order, in as few requests as can be. What is not there is no error.
+
+        After another error some may be left.
+        """
+        ...
+
+    def walk(self, key: str) -> AsyncIterator[tuple[str, Stat | None]]:
+        """The keys of all objects below a directory, and what `stat` tells of them if that comes by itself.
+
+        In any order; none if there is no such directory. Unfinished objects may be left out.
+        """
+        ...
+
+
+class Storage(Bulk, Protocol):
     """Bytes under keys: the only truth of a registry.
 
     Keys are absolute (`/docker/registry/v2/…`) and come from `layout`; components of a key form directories.
@@ -290,9 +312,13 @@ async def found(storage: Storage, key: str) -> Stat | None:
 @functools.lru_cache(maxsize=1024)
 def check_key(driver: str, key: str) -> str:
     """Returns `key`. Raises `InvalidPathError` if it is none; `/` is not a key."""
-    if _KEY.fullmatch(key) is None or "/./" in f"{key}/" or "/../" in f"{key}/":
+    if not is_key(key):
         raise InvalidPathError(driver, key)
     return key
+
+
+def is_key(text: str) -> bool:
+    return _KEY.fullmatch(text) is not None and "/./" not in f"{text}/" and "/../" not in f"{text}/"
 
 
 def run_steps(steps: Steps[T], names: Callable[[str], Sequence[str]]) -> T:
@@ -304,3 +330,51 @@ def run_steps(steps: Steps[T], names: Callable[[str], Sequence[str]]) -> T:
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+async def delete_each(storage: Storage, keys: Sequence[str]) -> None:
+    """`Storage.delete_all` for a driver to which many are no less work than one by one."""
+    for key in keys:
+        with contextlib.suppress(PathNotFoundError):
+            await storage.delete(key)
+
+
+async def walk_tree(storage: Storage, key: str, levels: int = 3) -> AsyncIterator[tuple[str, Stat]]:
+    """`Storage.walk` for a driver that has directories.
+
+    Below so many levels those are listed in one go, above them one by one: no list holds the whole.
+    """
+    try:
+        names = await storage.list(key)
+    except PathNotFoundError:
+        names = []
+    for name in names:
+        child = f"{key}/{name}"
+        held = await found(storage, child)
+        if held is None:
+            continue
+        if not held.is_directory:
+            yield child, held
+        elif levels:
+            async for inner in walk_tree(storage, child, levels - 1):
+                yield inner
+        else:
+            for end in await storage.explore(_ends(child)):
+                held = await found(storage, end)
+                if held is not None and not held.is_directory:
+                    yield end, held
+
+
+def _ends(key: str) -> Steps[list[str]]:
+    """Keys below `key` that have nothing below them: objects and empty directories."""
+    ends: list[str] = []
+    pending = [key]
+    while pending:
+        inner: list[str] = []
+        for names in (yield pending[: -AHEAD - 1 : -1]):
+            directory = pending.pop()
+            inner += [f"{directory}/{name}" for name in names]
+            if not names:
+                ends.append(directory)
+        pending += inner
+    return ends

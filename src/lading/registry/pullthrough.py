@@ -412,6 +412,6 @@ class PulledUploads(Uploads):
         self.pulling.refuse(name)
         return await Uploads.start(self, name)
 
-    async def get(self, name: RepositoryName, upload_id: str) -> Upload:
+    async def get(self, name: RepositoryName, upload_id: str, told: int = 0) -> Upload:
         self.pulling.refuse(name)
-        return await Uploads.get(self, name, upload_id)
+        return await Uploads.get(self, name, upload_id, told)

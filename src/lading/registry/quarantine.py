@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from lading.registry import layout
-from lading.registry.ports import PathNotFoundError, Steps, Storage, found
+from lading.registry.ports import PathNotFoundError, Stat, Storage, found
 
 COLLECTED, CORRUPT, EXPIRED = "collected", "corrupt", "expired"
 """Why something is here. Only what was collected is ever brought back, or discarded, by the registry itself."""
@@ -27,9 +27,6 @@ ANNOUNCED_SECONDS = 2.0
 
 SETTLE_SECONDS = 60.0
 """Who refers to something so long after having looked at it looks again before anybody is told."""
-
-AHEAD = 32
-"""The directories a storage is told of at a time: it may list them at once."""
 
 _ANNOUNCED = "announced"
 _NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)\.([a-z]+)", re.ASCII)
@@ -141,17 +138,11 @@ class Quarantine:
             return False
         return True
 
-    async def entries(self, batch: Batch) -> AsyncIterator[str]:
-        """The keys that things in the batch had, in no particular order."""
-        # Piece by piece, so that no list holds the whole.
-        for part in await self._names(batch.key):
-            for entry in await self._names(f"{batch.key}/{part}"):
-                for inner in await self._names(f"{batch.key}/{part}/{entry}"):
-                    for key in await self.storage.explore(_ends(f"{batch.key}/{part}/{entry}/{inner}")):
-                        # Where there are directories, one may be left of what was brought back.
-                        held = None if self.storage.traits.flat else await found(self.storage, key)
-                        if self.storage.traits.flat or (held is not None and not held.is_directory):
-                            yield layout.ROOT + key.removeprefix(batch.key)
+    async def entries(self, batch: Batch) -> AsyncIterator[tuple[str, Stat | None]]:
+        """The keys that things in the batch had, in no particular order, and what `Storage.walk` tells of them."""
+        async for key, stat in self.storage.walk(batch.key):
+            if key != f"{batch.key}/{_ANNOUNCED}":
+                yield layout.ROOT + key.removeprefix(batch.key), stat
 
     async def discard(self, batch: Batch) -> None:
         """Delete it with all that it holds."""
@@ -169,18 +160,3 @@ class Quarantine:
             return list(await self.storage.list(key))
         except PathNotFoundError:
             return []
-
-
-def _ends(key: str) -> Steps[list[str]]:
-    """Keys below `key` that have nothing below them: objects, and on some drivers empty directories."""
-    ends: list[str] = []
-    pending = [key]
-    while pending:
-        inner: list[str] = []
-        for names in (yield pending[: -AHEAD - 1 : -1]):
-            directory = pending.pop()
-            inner += [f"{directory}/{name}" for name in names]
-            if not names:
-                ends.append(directory)
-        pending += inner
-    return ends

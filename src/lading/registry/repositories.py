@@ -9,10 +9,7 @@ from dataclasses import dataclass, field
 from lading.oci.names import RepositoryName
 from lading.registry import layout, links
 from lading.registry.access import EVERYTHING, Grants
-from lading.registry.ports import PathNotFoundError, Steps, Storage, found
-
-AHEAD = 32
-"""The directories a storage is told of at a time: it may list them at once."""
+from lading.registry.ports import AHEAD, PathNotFoundError, Steps, Storage, found
 
 PAGE = 1000
 

@@ -14,7 +14,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lading.oci import errors
 from lading.oci.digest import CANONICAL, Digest
@@ -28,6 +28,7 @@ from lading.registry.ids import uuid7
 from lading.registry.ports import (
     BusyError,
     PathNotFoundError,
+    Stat,
     Storage,
     StorageError,
     StorageFullError,
@@ -51,7 +52,11 @@ RUNNING_HASHES = 4096
 """Sessions whose hash is kept in memory, some 500 bytes each; older ones are continued from storage."""
 
 LOCK_SECONDS = 2.0
-"""How long to wait for the writer of an earlier request of the session, whose client may just be gone."""
+"""How long to wait for the writer of an earlier request of the session, whose client may just be gone, and for
+what that has stored to be seen."""
+
+PAUSE_SECONDS = 0.05
+"""Between two looks meanwhile."""
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
@@ -110,18 +115,23 @@ class Uploads:
         await self.storage.put(key, upload.started_at.encode("ascii"), durable=first)
         return upload
 
-    async def get(self, name: RepositoryName, upload_id: str) -> Upload:
-        """Raises BLOB_UPLOAD_UNKNOWN."""
+    async def get(self, name: RepositoryName, upload_id: str, told: int = 0) -> Upload:
+        """`told` is the offset that its client was told.
+
+        Raises BLOB_UPLOAD_UNKNOWN, also where that is not 0 and no byte can be found: a store may list late.
+        """
         _check_id(upload_id)
         try:
             started_at = await self.storage.get(layout.upload_started_at(name, upload_id))
         except PathNotFoundError as error:
             raise _unknown() from error
-        try:
-            size = (await self.storage.stat(layout.upload_data(name, upload_id))).size
-        except PathNotFoundError:
-            size = 0
-        return Upload(name, upload_id, started_at.decode("ascii", "replace"), size)
+        upload = Upload(name, upload_id, started_at.decode("ascii", "replace"), told)
+        deadline = time.monotonic() + LOCK_SECONDS
+        while (data := await self._data(upload)) is None and told:
+            if time.monotonic() > deadline:
+                raise _unknown()
+            await asyncio.sleep(PAUSE_SECONDS)
+        return replace(upload, offset=0 if data is None else data.size)
 
     def resume(self, name: RepositoryName, upload_id: str, started_at: str, offset: int) -> Upload:
         """The session as its client knows it, to be written to. Raises BLOB_UPLOAD_UNKNOWN for what is no id."""
@@ -194,11 +204,24 @@ class Uploads:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
             try:
-                return await self.storage.writer(layout.upload_data(upload.name, upload.id), append=True)
+                writer = await self.storage.writer(layout.upload_data(upload.name, upload.id), append=True)
             except BusyError as error:
                 if time.monotonic() > deadline:
                     raise errors.RANGE_INVALID(detail="another request is writing to this upload") from error
-                await asyncio.sleep(0.05)
+            except PathNotFoundError as error:
+                raise _unknown() from error
+            else:
+                if writer.size or time.monotonic() > deadline or not await self._may_come(upload):
+                    return writer
+                await writer.close()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _may_come(self, upload: Upload) -> bool:
+        """Whether bytes are there of which the writer has not heard: a store may list late what it has got."""
+        if not upload.offset or not await self._is_there(upload):
+            return False
+        data = await self._data(upload)
+        return data is None or data.size > 0
 
     async def _close(self, upload: Upload, writer: Writer) -> None:
         await writer.close()
@@ -261,6 +284,9 @@ class Uploads:
             finally:
                 await reader.close()
         return hasher.digest()
+
+    async def _data(self, upload: Upload) -> Stat | None:
+        return await found(self.storage, layout.upload_data(upload.name, upload.id))
 
     async def _is_there(self, upload: Upload) -> bool:
         return await found(self.storage, layout.upload_started_at(upload.name, upload.id)) is not None

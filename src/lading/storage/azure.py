@@ -12,6 +12,7 @@ import datetime
 import email.utils
 import io
 import logging
+import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,6 +41,13 @@ DRIVER = "azure"
 BLOCK_BYTES = 4 * 1024 * 1024
 """The largest block that every service version appends."""
 
+TRIES = 4
+"""Of each request, however it fails."""
+FIRST_PAUSE = 0.25
+"""Seconds; the pause before the second try is about twice as long, and each further one twice that before it."""
+SILENCE_SECONDS = 60.0
+"""How long the service may say nothing before a request is tried again."""
+
 REDIRECT_SECONDS = 20 * 60
 SKEW_SECONDS = 10
 """By how much the service's clock may be behind ours."""
@@ -64,7 +72,7 @@ class AzureStorage(ObjectStorage):
 
     `credentials` has a `type` (`shared_key`, `client_secret` or `default_credentials`) and for the second
     `clientid`, `tenantid` and `secret`. `service` is the account's address, `attempts` and `pause` (seconds) are
-    how often and how soon a pending copy is looked at.
+    how often and how soon a pending copy is looked at. `silence` is in seconds.
     """
 
     def __init__(
@@ -80,8 +88,11 @@ class AzureStorage(ObjectStorage):
         attempts: int = 5,
         pause: float = 0.1,
         verify: bool = True,
+        silence: float = SILENCE_SECONDS,
     ) -> None:
-        blobs = _Blobs(account, container, service, credentials, key, realm, attempts, pause, verify=verify)
+        blobs = _Blobs(
+            account, container, service, credentials, key, realm, attempts, pause, verify=verify, silence=silence
+        )
         super().__init__(blobs, f"{root.strip('/')}/".lstrip("/"))
 
 
@@ -102,6 +113,7 @@ class _Blobs:
         pause: float,
         *,
         verify: bool,
+        silence: float,
     ) -> None:
         self.attempts = attempts
         self.pause = pause
@@ -112,6 +124,7 @@ class _Blobs:
         self._key = key
         self._authority = AUTHORITIES.get(realm, "login.microsoftonline.com")
         self._verify = verify
+        self._silence = silence
         self._service: BlobServiceClient | None = None
         self._container: ContainerClient | None = None
         self._delegation: UserDelegationKey | None = None
@@ -124,17 +137,19 @@ class _Blobs:
                 # The session is closed with the event loop: a loop closes the generators that it began.
                 self._sessions = _session()
                 session = await anext(self._sessions)
-                transport = AioHttpTransport(session=session, session_owner=False)
+                # What the client is told of connections counts only for a transport that it makes itself.
+                transport = AioHttpTransport(
+                    session=session,
+                    session_owner=False,
+                    connection_timeout=10,
+                    read_timeout=self._silence,
+                    connection_verify=self._verify,
+                )
                 self._service = BlobServiceClient(
                     self._service_url,
                     credential=self._credential(transport),
                     transport=transport,
-                    retry_policy=ExponentialRetry(
-                        initial_backoff=1, increment_base=2, retry_total=3, random_jitter_range=1
-                    ),
-                    connection_verify=self._verify,
-                    connection_timeout=10,
-                    read_timeout=60,
+                    retry_policy=_Retry(retry_total=TRIES - 1),
                     logging_enable=False,
                 )
                 self._container = self._service.get_container_client(self._container_name)
@@ -303,6 +318,14 @@ class _Blobs:
         return DefaultAzureCredential(authority=self._authority, transport=transport)
 
 
+class _Retry(ExponentialRetry):
+    """The SDK's own pauses are of whole seconds: a client waits for them."""
+
+    def get_backoff_time(self, settings: dict[str, Any]) -> float:
+        pause: float = FIRST_PAUSE * 2 ** settings["count"] * (0.5 + random.random())  # noqa: S311
+        return pause
+
+
 class _Appending:
     """See `lading.storage.objects.Pending`."""
 
@@ -318,7 +341,9 @@ class _Appending:
             blob = await self._blobs.blob(self._name)
             try:
                 await blob.append_block(io.BytesIO(data), len(data), appendpos_condition=self.size)
-            except ResourceModifiedError:
+            except HttpResponseError as error:
+                if error.status_code != 412:
+                    raise
                 # Tried again after an answer that was lost, or somebody else appends: what is there tells.
                 there = await self._blobs.fetch(self._name, self.size, len(data) + 1)
                 if there is None or there[0] != data:

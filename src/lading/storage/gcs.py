@@ -48,6 +48,9 @@ PENDING_TYPE = "application/x-docker-upload-session"
 CONTENT_TYPE = "application/octet-stream"
 
 TRIES = 5
+"""Of each request, however it fails."""
+SILENCE_SECONDS = 60.0
+"""How long the service may say nothing before a request is tried again."""
 FIRST_PAUSE = 0.25
 """Seconds before the second try; each further pause is twice as long."""
 
@@ -61,7 +64,8 @@ class GcsStorage(ObjectStorage):
     """See `lading.registry.ports.Storage`.
 
     `account` is a service account's key as Google hands it out; without one, what the surroundings offer is used.
-    `emulator` is the address of a server that asks for no tokens. `chunk` is in bytes, a multiple of `QUANTUM`.
+    `emulator` is the address of a server that asks for no tokens. `chunk` is in bytes, a multiple of `QUANTUM`,
+    `silence` in seconds.
     Raises `ValueError` for what is no key.
     """
 
@@ -75,8 +79,9 @@ class GcsStorage(ObjectStorage):
         calls: int = 50,
         agent: str = "",
         emulator: str = "",
+        silence: float = SILENCE_SECONDS,
     ) -> None:
-        objects = _Objects(bucket, account, chunk, calls, agent, emulator)
+        objects = _Objects(bucket, account, chunk, calls, agent, emulator, silence)
         super().__init__(objects, f"{root.strip('/')}/".lstrip("/"))
 
 
@@ -103,6 +108,7 @@ class _Objects:
         calls: int,
         agent: str,
         emulator: str,
+        silence: float,
     ) -> None:
         self.chunk = chunk
         self._bucket = bucket
@@ -112,6 +118,7 @@ class _Objects:
         self._path = f"/storage/v1/b/{quote(bucket, safe='')}/o"
         self._calls = calls
         self._agent = agent or "lading"
+        self._silence = silence
         self._credentials: Any = None
         if account is not None:
             self._credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
@@ -302,7 +309,7 @@ class _Objects:
         async with self._opening:
             if self._session is None:
                 # The session is closed with the event loop: a loop closes the generators that it began.
-                self._sessions = _session(self._calls, self._agent)
+                self._sessions = _session(self._calls, self._agent, self._silence)
                 self._session = await anext(self._sessions)
         return self._session
 
@@ -394,11 +401,11 @@ class _Session:
         return answer
 
 
-async def _session(calls: int, agent: str) -> AsyncIterator[aiohttp.ClientSession]:
+async def _session(calls: int, agent: str, silence: float) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=calls),
         headers={"User-Agent": agent},
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=True,

@@ -26,7 +26,9 @@ from lading.registry.ports import (
     StorageError,
     Traits,
     check_key,
+    delete_each,
     run_steps,
+    walk_tree,
 )
 
 T = TypeVar("T")
@@ -131,6 +133,12 @@ class MemoryStorage:
             node = self._node(key)
             if isinstance(node, _Directory) and _prune(node):
                 self._take(key, node)
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        await delete_each(self, keys)
+
+    def walk(self, key: str) -> AsyncIterator[tuple[str, Stat | None]]:
+        return walk_tree(self, check_key(DRIVER, key))
 
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""

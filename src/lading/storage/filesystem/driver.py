@@ -29,7 +29,9 @@ from lading.registry.ports import (
     StorageFullError,
     Traits,
     check_key,
+    delete_each,
     run_steps,
+    walk_tree,
 )
 from lading.storage.filesystem import changes
 from lading.storage.filesystem.listings import NOT_FOUND, Listings, page
@@ -179,6 +181,12 @@ class FilesystemStorage:
         path = self._path(key)
         with _StorageErrors(key):
             await self._in_thread(changes.prune if if_empty else changes.delete, path)
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        await delete_each(self, keys)
+
+    def walk(self, key: str) -> AsyncIterator[tuple[str, Stat | None]]:
+        return walk_tree(self, check_key(DRIVER, key))
 
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""

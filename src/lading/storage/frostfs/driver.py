@@ -25,6 +25,7 @@ from lading.registry.ports import (
     StorageError,
     Traits,
     check_key,
+    delete_each,
 )
 from lading.storage.frostfs.chain import LARGEST_PART, Chain, members_of
 from lading.storage.frostfs.listing import Page, names, paths_below
@@ -246,6 +247,13 @@ class FrostfsStorage:
         if not gone:
             raise PathNotFoundError(DRIVER, key)
         await self.remove(gone)
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        await delete_each(self, keys)
+
+    async def walk(self, key: str) -> AsyncIterator[tuple[str, Stat | None]]:
+        for path in await paths_below(self.objects, check_key(DRIVER, key)):
+            yield path, None
 
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""

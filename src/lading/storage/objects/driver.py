@@ -20,6 +20,7 @@ from lading.registry.ports import (
     StorageError,
     Traits,
     check_key,
+    is_key,
 )
 from lading.storage.objects.bucket import CONCURRENCY, Bucket, ChangedError, to_the_end, together
 from lading.storage.objects.claims import STALE_SECONDS, Claim
@@ -132,6 +133,17 @@ class ObjectStorage:
         name = self._name(key)
         if not if_empty and not await to_the_end(self._delete(name)):
             raise PathNotFoundError(self.name, key)
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        await to_the_end(together(self._bucket.remove, [self._name(key) for key in keys]))
+
+    async def walk(self, key: str) -> AsyncIterator[tuple[str, Stat | None]]:
+        prefix = self._name(key)
+        async with contextlib.aclosing(self._bucket.pages(f"{prefix}/", flat=True)) as pages:
+            async for page in pages:
+                for child in (key + name.removeprefix(prefix) for name in page):
+                    if is_key(child):
+                        yield child, None
 
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""

@@ -41,7 +41,7 @@ ATTEMPTS = 4
 CONNECT_SECONDS = 5.0
 CONNECTIONS = 128
 
-_MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
+MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 _FULL = {"507", "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioStorageQuotaExceeded"}
 _UNAVAILABLE = {"429", "500", "502", "503", "504"}
 _EXISTS = {"409", "412", "ConditionalRequestConflict", "PreconditionFailed"}
@@ -296,7 +296,7 @@ def _translated(key: str, error: ClientError) -> StorageError:
     answer = error.response
     code = str(answer.get("Error", {}).get("Code", ""))
     status = str(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-    if code in _MISSING:
+    if code in MISSING:
         return PathNotFoundError(DRIVER, key)
     if code in _FULL or status in _FULL:
         return StorageFullError(DRIVER, f"{code}: {key}")

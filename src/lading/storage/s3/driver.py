@@ -18,13 +18,17 @@ from lading.registry.ports import (
     StorageError,
     Traits,
     check_key,
+    is_key,
 )
 from lading.storage.s3 import lease, listing, multipart
-from lading.storage.s3.bucket import DRIVER, Bucket, Options, together
+from lading.storage.s3.bucket import DRIVER, MISSING, Bucket, Options, together
 from lading.storage.s3.reader import S3Reader
 from lading.storage.s3.writer import S3Writer
 
 T = TypeVar("T")
+
+DELETED_AT_ONCE = 1000
+"""No store takes more names in one request."""
 
 AT_A_TIME = 16
 """Directories that are listed in advance."""
@@ -34,16 +38,20 @@ class S3Storage:
     """See `lading.registry.ports.Storage`.
 
     Objects are unfinished only below directories of the name `uploads`, or anywhere if it is empty: elsewhere the
-    requests that look for them are spared. A key that ends in one of the names `files` is never a directory.
+    requests that look for them are spared. A key that ends in one of the names `files` is never a directory; one
+    that ends in one of the names `small` is an object that needs no parts.
     """
 
     name = DRIVER
     traits = Traits(shared=True, redirects=True, flat=True, locks=False)
 
-    def __init__(self, options: Options, uploads: str = "", files: Sequence[str] = ()) -> None:
+    def __init__(
+        self, options: Options, uploads: str = "", files: Sequence[str] = (), small: Sequence[str] = ()
+    ) -> None:
         self._bucket = Bucket(options)
         self._uploads = uploads
         self._files = tuple(f"/{name}" for name in files)
+        self._small = tuple(f"/{name}" for name in small)
         self._writers: dict[str, S3Writer | None] = {}
         """Those open in this process; None while one is being opened."""
         self._held: dict[str, _Hold] = {}
@@ -133,9 +141,11 @@ class S3Storage:
     async def move(self, source: str, target: str) -> None:
         name = self._bucket.name(check_key(DRIVER, source))
         check_key(DRIVER, target)
-        answer = await self._bucket.call("head_object", source, Key=name)
+        size = 0
+        if source == target or not source.endswith(self._small):
+            size = (await self._bucket.call("head_object", source, Key=name))["ContentLength"]
         if source != target:
-            await multipart.copy(self._bucket, source, target, answer["ContentLength"])
+            await multipart.copy(self._bucket, source, target, size)
             await self._bucket.call("delete_object", source, Key=name)
 
     async def delete(self, key: str, *, if_empty: bool = False) -> None:
@@ -156,6 +166,19 @@ class S3Storage:
             found = await self._abort(key)
         if not removed and not found:
             raise PathNotFoundError(DRIVER, key)
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        names = [self._bucket.name(check_key(DRIVER, key)) for key in keys]
+        for start in range(0, len(names), DELETED_AT_ONCE):
+            await self._delete(keys[start], names[start : start + DELETED_AT_ONCE])
+
+    async def walk(self, key: str) -> AsyncIterator[tuple[str, Stat | None]]:
+        below = self._bucket.below(check_key(DRIVER, key))
+        async for page in self._bucket.pages(key, below):
+            for found in page.get("Contents", []):
+                child = f"{key}/{found['Key'].removeprefix(below)}"
+                if is_key(child):
+                    yield child, Stat(found["Size"], found["LastModified"].timestamp(), is_directory=False)
 
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
@@ -282,12 +305,13 @@ class S3Storage:
 
     async def _delete(self, key: str, names: Sequence[str]) -> None:
         if len(names) == 1:
-            await self._bucket.call("delete_object", key, Key=names[0])
+            with contextlib.suppress(PathNotFoundError):
+                await self._bucket.call("delete_object", key, Key=names[0])
         elif names:
             answer = await self._bucket.call(
                 "delete_objects", key, Delete={"Objects": [{"Key": name} for name in names], "Quiet": True}
             )
-            if failed := answer.get("Errors"):
+            if failed := [each for each in answer.get("Errors", []) if each.get("Code") not in MISSING]:
                 raise StorageError(DRIVER, f"{failed[0].get('Code')}: {len(failed)} objects are left of {key}")
 
 

@@ -67,13 +67,14 @@ async def uploads_of(bucket: Bucket, key: str) -> list[tuple[Unfinished, list[Pa
 
 
 async def parts(bucket: Bucket, key: str, upload: str) -> list[Part]:
+    """Up to the first that is missing: what a killed process was copying has no other end."""
     found: list[Part] = []
     arguments: dict[str, Any] = {"Key": bucket.name(key), "UploadId": upload}
     while True:
         page = await bucket.call("list_parts", key, **arguments)
         found += [Part(part["PartNumber"], part["ETag"], part["Size"]) for part in page.get("Parts", [])]
         if not page.get("IsTruncated"):
-            return found
+            return [part for number, part in enumerate(found, start=1) if part.number == number]
         arguments["PartNumberMarker"] = page["NextPartNumberMarker"]
 
 

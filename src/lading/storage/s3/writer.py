@@ -140,8 +140,12 @@ class S3Writer:
 
     async def _load(self) -> None:
         found = await multipart.uploads_of(self._bucket, self._key)
-        for other, _ in found[1:]:
+        # Begun anew where the list did not tell of the first: whose bytes have been hashed, nobody knows.
+        doubtful = any(parts for _, parts in found[1:])
+        for other, _ in found if doubtful else found[1:]:
             await multipart.abort(self._bucket, self._key, other.name, other.id)
+        if doubtful:
+            raise PathNotFoundError(DRIVER, self._key)
         if found:
             upload, self._parts = found[0]
             self._upload = upload.id

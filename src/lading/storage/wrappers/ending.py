@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lading.registry.ports import Storage
 from lading.storage.wrappers.passing import PassingStorage
@@ -18,6 +18,12 @@ class EndingStorage(PassingStorage):
     async def move(self, source: str, target: str) -> None:
         try:
             await self.inner.move(source, target)
+        finally:
+            self._end()
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        try:
+            await self.inner.delete_all(keys)
         finally:
             self._end()
 

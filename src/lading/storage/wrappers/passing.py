@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -46,6 +46,12 @@ class PassingStorage:
 
     def delete(self, key: str, *, if_empty: bool = False) -> Coroutine[Any, Any, None]:
         return self.inner.delete(key, if_empty=if_empty)
+
+    def delete_all(self, keys: Sequence[str]) -> Coroutine[Any, Any, None]:
+        return self.inner.delete_all(keys)
+
+    def walk(self, key: str) -> AsyncIterator[tuple[str, Stat | None]]:
+        return self.inner.walk(key)
 
     def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""

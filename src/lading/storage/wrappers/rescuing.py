@@ -94,6 +94,11 @@ class RescuingStorage(PassingStorage):
         else:
             await self._quarantine.forget(key)
 
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        await self.inner.delete_all(keys)
+        for key in keys:
+            await self._quarantine.forget(key)
+
     async def _rescuing(self, keys: Sequence[str], work: Callable[[], Awaitable[T]]) -> T:
         for _ in range(ATTEMPTS):
             try:

@@ -254,6 +254,44 @@ async def case_delete_only_what_is_below(t: Trial) -> None:
             equal(await t.storage.get(t.key(*each)), b"content", t.key(*each))
 
 
+async def case_delete_all(t: Trial) -> None:
+    """With what is not there, and nothing besides."""
+    keys = [t.key("many", f"{number:04}", "link") for number in range(40)]
+    for key in keys:
+        await t.storage.put(key, b"", durable=False)
+    for names in (["many", "0000", "linked"], ["many-", "0000", "link"]):
+        await t.storage.put(t.key(*names), b"content")
+    await t.storage.delete_all([*keys, t.key("never", "was")])
+    for key in (keys[0], keys[-1]):
+        await t.assert_missing(key)
+    equal(await _walked(t, t.key("many")), [t.key("many", "0000", "linked")], "what is left")
+    equal(await t.storage.get(t.key("many-", "0000", "link")), b"content", "what only begins alike")
+    await t.storage.delete_all([])
+    with t.refused(InvalidPathError, key="/a/../b"):
+        await t.storage.delete_all([keys[0], "/a/../b"])
+
+
+async def case_walk(t: Trial) -> None:
+    names = [["a"], ["b", "c"], ["b-", "c"], ["b", "d", "e", "f", "g", "h"], ["b", "d", "i"]]
+    for number, each in enumerate(names):
+        await t.storage.put(t.key("top", *each), noise(number), durable=False)
+    await t.storage.put(t.key("topmost"), b"")
+    expected = sorted(t.key("top", *each) for each in names)
+    equal(await _walked(t, t.key("top")), expected, "all of it")
+    equal(await _walked(t, t.key("top", "b", "d")), [key for key in expected if "/d/" in key], "a part")
+    equal(await _walked(t, t.key("missing")), [], "nothing")
+    async for key, stat in t.storage.walk(t.key("top")):
+        assert stat is None or stat == await t.storage.stat(key), key
+    with t.refused(InvalidPathError, key="/a/../b"):
+        await _walked(t, "/a/../b")
+
+
+async def _walked(t: Trial, key: str) -> list[str]:
+    found = sorted([each async for each, _ in t.storage.walk(key)])
+    equal(sorted([each async for each, _ in t.peer.walk(key)]), found, "elsewhere")
+    return found
+
+
 async def case_delete_if_empty(t: Trial) -> None:
     """Directories go that hold no object; objects never do."""
     for names in (["a", "b", "gone"], ["c", "d", "gone"], ["c", "stays"]):
