@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lading import __version__, build
 from lading.commands import (
@@ -39,6 +39,9 @@ FILE = "configuration file; else the one REGISTRY_CONFIGURATION_PATH names; else
 SERVED_ALONE = ("log", "http", "access", "tokenservice")
 """The sections that count for a token service without a registry."""
 SHELLS = ("bash", "fish", "powershell", "tcsh", "zsh")
+FILES = frozenset({"config", "template", "authfile", "paths"})
+DIRECTORIES = frozenset({"directory", "cert_dir", "src_cert_dir", "dest_cert_dir"})
+"""What shells complete as such, by where arguments go."""
 INTERRUPTED = 130
 """The status of a command that Ctrl-C ended, as of what SIGINT kills."""
 STRICT = "refuse whatever would be warned about, such as unknown keys and variables"
@@ -123,10 +126,24 @@ def _parser(name: str) -> argparse.ArgumentParser:
 
 
 def _complete(parser: argparse.ArgumentParser, shell: str) -> int:
-    from shtab import complete  # nobody who serves needs it
+    import shtab  # nobody who serves needs it
 
-    print(complete(parser, shell))
+    for action in _actions(parser):
+        if action.dest in FILES:
+            action.complete = shtab.FILE  # type: ignore[attr-defined]  # how shtab is told
+        elif action.dest in DIRECTORIES:
+            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    print(shtab.complete(parser, shell))
     return 0
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Those of all commands."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from _actions(below)
 
 
 def _remote(options: argparse.Namespace) -> int:

@@ -35,6 +35,12 @@ def configure(folder: Path, more: dict[str, Any]) -> Path:
     return config
 
 
+def written(folder: Path, more: str) -> Path:
+    config = folder / "config.yml"
+    config.write_text(f"version: 0.1\nhttp: {{addr: ':5000'}}\n{more}\n")
+    return config
+
+
 def report(config: Path, capsys: pytest.CaptureFixture[str], status: int = 0) -> Any:
     assert main(["migrate", "check", "--json", str(config)]) == status
     return json.loads(capsys.readouterr().out)
@@ -79,6 +85,12 @@ def test_what_is_stored(configured: Path, capsys: pytest.CaptureFixture[str]) ->
     assert told.endswith("Lading can take over, and give back.\n")
 
 
+def test_page_names_what_the_report_has(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs/migrating.md").read_text()
+    found = report(configured, capsys)
+    assert [key for key in [*found, *found["storage"]] if f"`{key}`" not in page] == []
+
+
 def test_what_is_configured(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more = {"http": {"addr": ":5000", "draintimeout": "0s"}, "log": {"level": "info"}, "auth": "ldap", "htp": 1}
     found = report(configure(configured.parent, more), capsys, status=1)
@@ -98,18 +110,53 @@ def test_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert told.endswith("Lading cannot take over.\n")
 
 
-def test_what_may_not_be_written(configured: Path) -> None:
+IN_TEAM = ["repositories/team", "repositories/team/app/_manifests/tags"]
+
+
+@pytest.mark.parametrize("folder", ["repositories", *IN_TEAM, "blobs", "blobs/sha256"])
+def test_what_may_not_be_written(configured: Path, folder: str) -> None:
     """By a user who may read it. Root is one only without its capabilities."""
     root = configured.parent / "data"
     tag(root, "team/app", "good", b'{"schemaVersion": 2}')
-    repositories = root / REPOSITORIES
-    repositories.chmod(0o555)
+    locked = root / "docker/registry/v2" / folder
+    locked.chmod(0o555)
     less = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
     command = [*less, Path(sys.executable).with_name("lading"), "migrate", "check", configured]
+    readonly = os.environ | {"REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED": "true"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    repositories.chmod(0o755)
+    reading = subprocess.run(command, env=readonly, capture_output=True, text=True, timeout=60, check=False)
+    locked.chmod(0o755)
     assert (done.returncode, done.stderr) == (1, "")
-    assert f"  error: {repositories} cannot be written by this user" in done.stdout
+    assert f"  error: {locked} cannot be written by this user" in done.stdout
+    assert (reading.returncode, reading.stderr) == (0, ""), reading.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        ("storage: {filesystem: {maxthreads: many}}", "storage.filesystem"),
+        ("storage: inmemory\naccess: {rules: [{repositories: [a], actions: [pull], who: [b]}]}", "access.rules"),
+        ("storage: inmemory\nhealth: {http: [{uri: ''}]}", "health.http"),
+        ("storage: inmemory\nlog: {hooks: [{type: pigeon, levels: [error]}]}", "log.hooks"),
+        ("storage: inmemory\nmiddleware: {registry: [{name: x, options: {a: b}}]}", "middleware"),
+        ("storage: inmemory\nnotifications: {endpoints: [{name: x, timeout: 1s}]}", "notifications"),
+        ("storage: inmemory\nvalidation: {manifests: {urls: {allow: ['[']}}}", "validation"),
+        ("storage: inmemory\nauth: {silly: {realm: r}, htpasswd: {realm: r}}", "auth"),
+    ],
+)
+def test_what_is_refused_is_not_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, key: str
+) -> None:
+    found = report(written(tmp_path, more), capsys, status=1)
+    assert key in found["refused"][0]
+    assert [path for path in [*found["same"], *found["better"]] if path.startswith(key)] == []
+
+
+def test_what_a_message_says_refuses_no_key(configured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Such as `http:` in what is said of a URL."""
+    found = report(configure(configured.parent, {"proxy": {"remoteurl": "ftp://x"}}), capsys, status=1)
+    assert "http:" in found["refused"][0]
+    assert "http.addr" in found["better"]
 
 
 @pytest.mark.parametrize(
@@ -123,15 +170,17 @@ def test_what_may_not_be_written(configured: Path) -> None:
             "storage: {filesystem: {rootdirectory: /dev/null}}",
             "storage.filesystem.rootdirectory: '/dev/null'",
         ),
+        (
+            "storage: {filesystem: {rootdirectory: /dev/null/below}}",
+            "storage.filesystem.rootdirectory: '/dev/null' is not a directory",
+        ),
         ("storage: inmemory\nauth: {htpasswd: {realm: r}}", "auth.htpasswd"),
     ],
 )
 def test_what_leads_nowhere_is_told_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, told: str
 ) -> None:
-    config = tmp_path / "config.yml"
-    config.write_text(f"version: 0.1\nhttp: {{addr: ':5000'}}\n{more}\n")
-    found = report(config, capsys, status=1)
+    found = report(written(tmp_path, more), capsys, status=1)
     (refused,) = found["refused"]
     assert told in refused
     assert "error" not in (found["storage"] or {})

@@ -199,6 +199,19 @@ class TestCompletion:
         told = capsys.readouterr().out
         assert all(command in told for command in ("serve", "config", "token-server"))
 
+    @pytest.mark.parametrize("line", ["serve", "migrate check", "auth robot list --config", "push"])
+    def test_bash_completes_files(self, tmp_path: Path, line: str) -> None:
+        (tmp_path / "registry.yml").touch()
+        words = ["lading", *line.split(), "regi"]
+        asked = (
+            f"{Path(sys.executable).with_name('lading')} completion bash > told; . ./told;"
+            f" COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _shtab_lading lading regi {words[-2]};"
+            ' echo "${COMPREPLY[@]}"'
+        )
+        command = ["bash", "-c", asked]
+        answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30)
+        assert answer.stdout.split() == ["registry.yml"]
+
     def test_bash_completes(self, tmp_path: Path) -> None:
         script = tmp_path / "lading"
         lading = Path(sys.executable).with_name("lading")

@@ -167,6 +167,12 @@ def test_the_path_of_the_configuration_is_not_an_option():
     assert loaded(environ={"REGISTRY_CONFIGURATION_PATH": "/etc/config.yml"}).warnings == []
 
 
+def test_the_logins_of_clients_are_no_option():
+    """Who uses podman may well have this in the environment."""
+    result = loaded(environ={"REGISTRY_AUTH_FILE": "/run/user/0/containers/auth.json"})
+    assert (result.warnings, result.configuration) == ([], read())
+
+
 def test_another_prefix():
     root = MapNode(Place("f", 1))
     outcome = environment.apply(root, ROOT, {"DOCK_LOG_LEVEL": "debug", "REGISTRY_LOG_LEVEL": "error"}, "DOCK")

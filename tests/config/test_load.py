@@ -171,6 +171,15 @@ class TestWarnings:
                 "config.yml:2: http.tls.key: has no effect without a certificate: TLS is off",
             ),
             (
+                "http: {tls: {clientcas: [c]}}",
+                "config.yml:2: http.tls.clientcas: has no effect without a certificate: TLS is off, and no client"
+                " is asked for one",
+            ),
+            (
+                "middleware: {weird: [{name: x}]}",
+                "config.yml:2: middleware.weird: unknown key, ignored (known are registry, repository, storage)",
+            ),
+            (
                 "http: {tls: {letsencrypt: {cachefile: c}}}",
                 "config.yml:2: http.tls.letsencrypt.hosts: names no host: there will be no certificate, and every"
                 " client is refused",

@@ -85,6 +85,23 @@ def test_template_tool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err == f"{tmp_path}/missing: No such file or directory\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{{ 1 / 0 }}", "ZeroDivisionError: division by zero"),
+        ("{% include '/etc/passwd' %}", "TypeError: no loader for this environment specified"),
+        ("{{ answers(1) }}", "AttributeError: "),
+        ("{{ 1 | one_line }}", "TypeError: "),
+    ],
+)
+def test_what_a_template_does_wrong_is_told_in_a_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, told: str
+) -> None:
+    (tmp_path / "t").write_text(text)
+    assert main([str(tmp_path / "t")]) == 1
+    assert capfd.readouterr().err.startswith(f"{tmp_path}/t: {told}")
+
+
 def test_templates_cannot_reach_out() -> None:
     with pytest.raises(RenderingError, match="unsafe"):
         render("{{ ''.__class__.__mro__ }}")

@@ -7,6 +7,7 @@ import plistlib
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,29 +35,41 @@ def test_getting_started(tmp_path: Path, environment: dict[str, str], ours: dict
     make, push, files, check, login, refused = map(here, blocks(page, "console"))
     (config,) = map(here, blocks(page, "yaml"))
     assert make == "$ make serve\n"
-    with server(["lading", "serve"], plain, tmp_path, ours | {"REGISTRY_HTTP_ADDR": f"127.0.0.1:{plain}"}):
+    lading = checkout(tmp_path, environment, ours)
+    with server([lading, "serve"], plain, tmp_path, ours | {"REGISTRY_HTTP_ADDR": f"127.0.0.1:{plain}"}):
         run(push, tmp_path, environment)
-    run(files, tmp_path, environment)
-    folder = tmp_path / "registry"
-    (folder / "config.yml").write_text(config)
+    (tmp_path / "config.yml").write_text(config)
     asked, served = check.strip().rsplit("\n", 1)
-    run(f"{asked}\n", folder, ours)
+    run(f"{files}$ cp ../config.yml .\n{asked}\n", tmp_path, ours)  # in one shell: it has the path
+    folder = tmp_path / "registry"
     assert served == "$ lading serve config.yml"
-    with server(["lading", "serve", "config.yml"], secure, folder, ours):
+    with server([lading, "serve", "config.yml"], secure, folder, ours):
         run(login, tmp_path, environment)
         run(refused, folder, environment)
 
 
+def checkout(folder: Path, *environments: dict[str, str]) -> str:
+    """Make the folder one after `make serve`, and the shells those of a newcomer; the command."""
+    commands = Path(sys.executable).parent
+    (folder / ".venv").mkdir()
+    (folder / ".venv/bin").symlink_to(commands)
+    for environment in environments:
+        environment["PATH"] = environment["PATH"].removeprefix(f"{commands}:")
+        assert str(commands) not in environment["PATH"].split(":")
+        assert shutil.which("lading", path=environment["PATH"]) is None
+    return f"{folder}/.venv/bin/lading"
+
+
 def test_readme(tmp_path: Path, environment: dict[str, str], ours: dict[str, str]) -> None:
-    for peer in ("skopeo", "umoci"):
-        peers.executable(peer)
+    peers.executable("podman")
     port = free_port()
     make, push, _ = (block.replace(":5000", f":{port}") for block in blocks(ROOT / "README.md", "console"))
     assert make.startswith("$ make serve ")
     ours |= {"REGISTRY_HTTP_ADDR": f"127.0.0.1:{port}"}
-    subprocess.run(["umoci", "init", "--layout", "some-image"], cwd=tmp_path, check=True, timeout=60)
-    subprocess.run(["umoci", "new", "--image", "some-image:x"], cwd=tmp_path, check=True, timeout=60)
-    with server(["lading", "serve"], port, tmp_path, ours):
+    lading = checkout(tmp_path, environment, ours)
+    for name in ("README.md", ".dockerignore"):
+        shutil.copy(ROOT / name, tmp_path)
+    with server([lading, "serve"], port, tmp_path, ours):
         run(push, tmp_path, environment)
 
 

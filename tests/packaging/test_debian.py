@@ -63,10 +63,18 @@ def test_what_is_installed(buildah: Buildah, installed: str) -> None:
     buildah("rm", container)
 
 
+LEFT = "/var/lib/registry/data /opt/lading /usr/bin/lading /etc/distribution"
+
+
 def test_removal_keeps_the_images(buildah: Buildah, installed: str) -> None:
     container = buildah("from", installed)
+    compiled = buildah.run(container, "find", "/opt/lading/lib", "-name", "cli.*.pyc")
+    assert "/lading/__pycache__/" in compiled
     buildah.run(container, "touch", "/var/lib/registry/data")
+    wanted = "/etc/systemd/system/multi-user.target.wants"
+    buildah.run(container, "mkdir", "-p", wanted)
+    buildah.run(container, "ln", "-s", "/lib/systemd/system/lading.service", wanted)
     buildah.run(container, "apt-get", "purge", "--yes", "-qq", "lading")
-    left = buildah.run(container, "sh", "-c", "ls -d /var/lib/registry/data /opt/lading /usr/bin/lading; true")
+    left = buildah.run(container, "sh", "-c", f"ls -d {LEFT} {wanted}/lading.service; true")
     assert left == "/var/lib/registry/data"
     buildah("rm", container)

@@ -56,7 +56,8 @@ def test_private_names_are_private(
         client.get(f"/v2/{name}/manifests/1.0").expect(404)
         client.push(name, "1.0", mine)
         assert client.pull(name, "1.0") == mine.everything()
-    client.get("/v2/team/app/manifests/1.0?ns=elsewhere.test").expect(404)
+    elsewhere = client.get("/v2/team/app/manifests/1.0?ns=elsewhere.test").expect(404)
+    assert elsewhere.header("Docker-Distribution-Api-Version") == "registry/2.0"
     client.get(f"/v2/team/app/manifests/1.0?ns={registry.host}").expect(200)
     assert upstream.requests == []
     client.request("POST", f"/v2/{HUB}/{NAME}/blobs/uploads/").expect(405)

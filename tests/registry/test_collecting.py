@@ -18,8 +18,9 @@ from lading.oci.errors import RegistryError
 from lading.oci.names import RepositoryName, Tag
 from lading.registry import layout
 from lading.registry.collect import apply, plan
-from lading.registry.collecting import Collecting, Collector, Round
+from lading.registry.collecting import Collecting, Collector, Round, _Rest
 from lading.registry.garbage import Wish
+from lading.registry.marking import Marking
 from lading.registry.ports import Storage, StorageError
 from lading.registry.quarantine import COLLECTED, Quarantine
 from lading.registry.registry import Registry
@@ -242,6 +243,54 @@ async def test_a_manifest_of_a_sparse_index_elsewhere_does_not_outlive_its_layer
     clock.now += DAY
     await alone(storage, RULES, clock, 1, 0)
     assert layout.manifest_link(APP, Digest(child.manifest.digest)) not in await dump(storage)
+
+
+async def test_a_slow_disk_gets_pauses(clock: Clock) -> None:
+    """Between things that are put away, three times as long as each took, and at most 0.5 s."""
+    slow, pauses, moved = [0.01], [], set()
+
+    def take_long(operation: str, key: str) -> None:
+        if operation == "move" and "quarantine" in key:
+            clock.now += slow[0]
+            moved.add(key)
+
+    async def sleep(seconds: float) -> None:
+        if moved:
+            pauses.append(round(seconds, 3))
+
+    for slow[0], pause in [(0.0, 0.001), (0.01, 0.03), (5.0, 0.5)]:
+        storage = MemoryStorage()
+        await garbage(storage, clock, manifest=True)
+        pauses.clear()
+        moved.clear()
+        collector = Collector(Watched(storage, take_long), RULES, clock=lambda: clock.now, sleep=sleep)
+        await collector.round()
+        assert set(pauses) == {pause}
+
+
+async def test_marking_rests_three_times_as_long_as_it_works(clock: Clock) -> None:
+    working, rested = 0.0, 0.0
+
+    def take_long(_operation: str, _key: str) -> None:
+        nonlocal working
+        working += 0.005
+        clock.now += 0.005
+
+    async def sleep(seconds: float) -> None:
+        nonlocal rested
+        rested += seconds
+        clock.now += seconds
+
+    storage = MemoryStorage()
+    await garbage(storage, clock, manifest=True)
+    await Marking(
+        Watched(storage, take_long),
+        Wish(),
+        lambda _: None,
+        now=clock.now,
+        breathe=_Rest(3.0, lambda: clock.now, sleep).now_and_then,
+    ).plan()
+    assert 2 * working < rested <= 3 * working + 0.001
 
 
 async def test_what_cannot_be_read_ends_it_before_anything_is_done(clock: Clock) -> None:

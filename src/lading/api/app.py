@@ -112,7 +112,7 @@ class Application:
 
     async def answer(self, request: Request, started: float) -> Response:
         if self._service.gate.closed:
-            return response.error(errors.UNAVAILABLE(detail="health check failed: please see /debug/health"))
+            return _own(response.error(errors.UNAVAILABLE(detail="health check failed: please see /debug/health")))
         if request.path == "/":
             return Response(200, [(b"cache-control", b"no-cache")])
         service = self._service
@@ -122,14 +122,14 @@ class Application:
         if isinstance(route, Moved):
             query = f"?{request.query}" if request.query else ""
             location = f"{quote_path(route.path)}{query}"
-            return Response(301, [(b"location", location.encode("latin-1", "replace")), API_VERSION])
+            return _own(Response(301, [(b"location", location.encode("latin-1", "replace"))]))
         if route is None:
-            return response.plain(404, "404 page not found", [API_VERSION])
+            return _own(response.plain(404, "404 page not found"))
         if service.registry.sources is not None:
             try:
                 route = naming.meant(service, request, route)
             except RegistryError as refusal:
-                return response.error(refusal)
+                return _own(response.error(refusal))
         request.route = route
         if self._meter is not None:
             self._meter.begun(request, route.endpoint.value)
@@ -166,6 +166,12 @@ class Application:
         except Exception:
             log.critical("%s %s failed", request.method, request.path, exc_info=True)
             return response.error(errors.UNKNOWN())
+
+
+def _own(answer: Response) -> Response:
+    """Marked as a registry's, where no operation is asked."""
+    answer.headers.append(API_VERSION)
+    return answer
 
 
 def _log_end(answer: Response, sent: int, seconds: float) -> None:

@@ -55,7 +55,7 @@ def _render(path: str) -> int:
         return 1
     try:
         print(render(Path(path).read_text("utf-8")), end="")
-    except (OSError, UnicodeDecodeError, RenderingError) as error:
+    except (OSError, UnicodeError, RenderingError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         print(f"{path}: {reason}", file=sys.stderr)
         return 1

@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from lading.compose.check import check
@@ -17,7 +18,7 @@ from lading.config import show
 from lading.config.differences import BETTER, NO_EFFECT
 from lading.config.load import Loaded, read
 from lading.config.models.storage import FilesystemParameters
-from lading.config.problems import ConfigurationError, dotted, printable
+from lading.config.problems import ConfigurationError, Path, dotted, printable
 from lading.registry import layout
 from lading.registry.ports import StorageError
 from lading.registry.survey import MEANING, SHOWN, Survey, survey
@@ -50,8 +51,9 @@ def _check(options: argparse.Namespace) -> int:
     with contextlib.suppress(ConfigurationError):  # then nothing can be read: that is told above
         loaded = read(options.config)
         if all(path != ("storage",) for path, _ in loaded.wrong):
-            _keys(loaded, report)
-            report["storage"] = None if options.no_storage else _storage(loaded)
+            _keys(loaded, verdict.refused, report)
+            asked = not options.no_storage and all(path[0] != "storage" for path, _ in loaded.wrong)
+            report["storage"] = _storage(loaded) if asked else None
     print(json.dumps(report, indent=2) if options.json else _told(report))
     return int(_stands_in_the_way(report))
 
@@ -60,13 +62,11 @@ def _stands_in_the_way(report: dict[str, Any]) -> bool:
     return bool(report["refused"]) or "error" in (report["storage"] or {})
 
 
-def _keys(loaded: Loaded, report: dict[str, Any]) -> None:
+def _keys(loaded: Loaded, refused: list[Path], report: dict[str, Any]) -> None:
     """Those that are set, by what becomes of them."""
-    refused = " ".join(report["refused"])
     for each in show.shown(loaded):
         path = dotted(each.path)
-        above = itertools.accumulate(path.split("."), "{}.{}".format)
-        if each.source == show.DEFAULT or any(f" {key}:" in refused for key in above):
+        if each.source == show.DEFAULT or any(_goes_with(each.path, key) for key in refused):
             continue
         if path in BETTER:
             report["better"][path] = BETTER[path]
@@ -74,6 +74,12 @@ def _keys(loaded: Loaded, report: dict[str, Any]) -> None:
             report["without_effect"].append(path)
         else:
             report["same"].append(path)
+
+
+def _goes_with(path: Path, refused: Path) -> bool:
+    """Whether a key is refused with another: one is below the other, or both are of one element of a list."""
+    same = [a for a, b in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(path, refused, strict=False))]
+    return 0 < len(same) == min(len(path), len(refused)) or any(isinstance(step, int) for step in same)
 
 
 def _storage(loaded: Loaded) -> dict[str, Any] | None:
@@ -102,16 +108,28 @@ def _storage(loaded: Loaded) -> dict[str, Any] | None:
 
 def _unwritable(loaded: Loaded) -> str:
     """The folder of the `filesystem` driver that a push would fail in, "" if there is none."""
-    if loaded.configuration.storage.driver != "filesystem":
+    storage = loaded.configuration.storage
+    if storage.driver != "filesystem" or storage.maintenance.readonly.enabled:
         return ""
-    root = FilesystemParameters.of(loaded.configuration.storage.parameters).rootdirectory
+    root = FilesystemParameters.of(storage.parameters).rootdirectory
     for folder in (layout.REPOSITORIES, layout.BLOBS):
         path = f"{root.rstrip('/')}{folder}"
-        while path and not os.path.lexists(path):
-            path = os.path.dirname(path)
-        if not os.access(path or ".", os.W_OK | os.X_OK):
-            return path or "."
+        there = path
+        while there and not os.path.lexists(there):
+            there = os.path.dirname(there)
+        for each in _written_to(path) if there == path else [there or "."]:
+            if not os.access(each, os.W_OK | os.X_OK):
+                return each
     return ""
+
+
+def _written_to(top: str) -> Iterator[str]:
+    """A folder, and those below it in which pushes make others: none that belongs to one blob, tag or link."""
+    for folder, below, _ in os.walk(top):
+        yield folder
+        *above, _ = os.path.relpath(folder, top).split(os.sep)
+        if any(step in layout.PARTS for step in above) or (above and top.endswith(layout.BLOBS)):
+            below.clear()
 
 
 async def _survey(loaded: Loaded) -> Survey:

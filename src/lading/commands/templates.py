@@ -30,6 +30,8 @@ def render(template: str) -> str:
     except TemplateError as error:
         line = getattr(error, "lineno", None)
         raise RenderingError(f"{f'line {line}: ' if line else ''}{error}") from error
+    except Exception as error:  # whatever a template does with what it is given
+        raise RenderingError(f"{type(error).__name__}: {error}") from error
 
 
 def catalogue() -> list[Code]:

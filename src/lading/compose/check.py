@@ -12,7 +12,7 @@ from lading.compose.error import BuildError
 from lading.compose.storage import mistakes, storage
 from lading.config.load import Loaded, read
 from lading.config.models.configuration import Configuration
-from lading.config.problems import ConfigurationError, Path, report
+from lading.config.problems import ConfigurationError, Path, Refusal
 from lading.config.supported import unsupported
 from lading.config.yaml import locate
 from lading.server import builtin
@@ -22,11 +22,12 @@ _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 class Verdict(NamedTuple):
-    """Lines. With `problems` it cannot be served."""
+    """Lines. With `problems` it cannot be served; `refused` are the keys they are about."""
 
     source: str
     problems: list[str]
     warnings: list[str]
+    refused: list[Path]
 
 
 def check(path: str | None, environ: Mapping[str, str] | None = None) -> Verdict:
@@ -34,8 +35,11 @@ def check(path: str | None, environ: Mapping[str, str] | None = None) -> Verdict
     try:
         loaded = read(path, environ)
     except ConfigurationError as error:
-        return Verdict(error.source, error.problems, error.warnings)
-    return Verdict(loaded.source, loaded.problems + _problems(loaded), loaded.warnings)
+        return Verdict(error.source, error.problems, error.warnings, [])
+    refusals = loaded.refusals + _refusals(loaded)
+    return Verdict(
+        loaded.source, [str(each) for each in refusals], loaded.warnings, [each.path for each in refusals]
+    )
 
 
 def servable(path: str | None, *sections: str, strict: bool, addressed: bool = False) -> Loaded:
@@ -45,23 +49,23 @@ def servable(path: str | None, *sections: str, strict: bool, addressed: bool = F
     the way, and with `strict` for every warning.
     """
     loaded = read(path)
-    problems = loaded.problems + _problems(loaded, sections, addressed=addressed)
+    problems = loaded.problems + [str(each) for each in _refusals(loaded, sections, addressed=addressed)]
     problems += loaded.warnings if strict else []
     if problems:
         raise ConfigurationError(loaded.source, problems, loaded.warnings)
     return loaded
 
 
-def _problems(loaded: Loaded, sections: tuple[str, ...] = (), *, addressed: bool = False) -> list[str]:
+def _refusals(loaded: Loaded, sections: tuple[str, ...] = (), *, addressed: bool = False) -> list[Refusal]:
     """Beyond what cannot be read: nothing is said twice of a key, or of what is below it."""
     told: list[Path] = [path for path, _ in loaded.wrong]
-    lines = []
+    found = []
     for path, what in _found(loaded, addressed=addressed):
         known = any(tuple(path[: len(each)]) == tuple(each) for each in told)
         if not known and (not sections or path[0] in sections):
             told.append(path)
-            lines.append(report(locate(loaded.root, path), path, what))
-    return lines
+            found.append(Refusal(locate(loaded.root, path), path, what))
+    return found
 
 
 def _found(loaded: Loaded, *, addressed: bool) -> Iterator[tuple[Path, str]]:

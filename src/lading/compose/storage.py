@@ -144,9 +144,18 @@ async def abort_older(configuration: Configuration, before: float, dry_run: bool
 def _filesystem(configuration: Configuration) -> Storage:
     parameters = FilesystemParameters.of(configuration.storage.parameters)
     root = parameters.rootdirectory
-    if "\0" in root or (os.path.lexists(root) and not os.path.isdir(root)):
-        raise BuildError(f"storage.filesystem.rootdirectory: {root!r} is not a directory")
+    above = "" if "\0" in root else _there(root)
+    if not os.path.isdir(above):
+        raise BuildError(f"storage.filesystem.rootdirectory: {above or root!r} is not a directory")
     return FilesystemStorage(root, parameters.maxthreads)
+
+
+def _there(path: str) -> str:
+    """The path, or the nearest above it at which there is something."""
+    path = os.path.abspath(path)
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def _memory(_: Configuration) -> Storage:

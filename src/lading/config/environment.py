@@ -12,20 +12,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lading.config.kinds import Kind, Leaf, ListOf, MapOf, Struct
-from lading.config.problems import Path, Place, dotted, printable, report
+from lading.config.problems import Path, Place, Refusal, dotted, printable
 from lading.config.yaml import ListNode, MapNode, Node, Scalar, YamlError, compose, is_null, named
 
 CONFIGURATION_PATH = "CONFIGURATION_PATH"
+_OTHERS = frozenset({CONFIGURATION_PATH, "AUTH_FILE"})
+"""What is no key: where the file is, and where podman, skopeo and `lading push` find logins."""
 
 _MAX_INDEX_DIGITS = 9
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What is to be said about the variables, one line each."""
+    """What is to be said about the variables. Warnings are lines."""
 
     warnings: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Refusal] = field(default_factory=list)
 
 
 class _Ignored(Exception):  # noqa: N818 - not an error: the variable says nothing the schema knows
@@ -40,7 +42,7 @@ def apply(root: MapNode, kind: Struct, environ: Mapping[str, str], prefix: str =
     """Changes `root`. Variables that match nothing are warned about; one that is refused changes nothing."""
     outcome = Outcome()
     start = f"{prefix}_"
-    names = [name for name in environ if name.startswith(start) and name != start + CONFIGURATION_PATH]
+    names = [name for name in environ if name.startswith(start) and name.removeprefix(start) not in _OTHERS]
     split = {name: name.removeprefix(start).split("_") for name in names}
     for name in sorted(names, key=lambda name: [_order(segment) for segment in split[name]]):
         variable = _Variable(name, environ[name])
@@ -49,7 +51,7 @@ def apply(root: MapNode, kind: Struct, environ: Mapping[str, str], prefix: str =
         except _Ignored as ignored:
             outcome.warnings.append(variable.warning(str(ignored)))
         except _Refused as reason:
-            outcome.problems.append(report(Place(name), variable.path, str(reason)))
+            outcome.problems.append(Refusal(Place(name), variable.path, str(reason)))
     return outcome
 
 

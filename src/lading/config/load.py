@@ -12,7 +12,7 @@ from lading.config.models.configuration import Configuration
 from lading.config.models.section import Problem, Section
 from lading.config.models.storage import FilesystemParameters
 from lading.config.models.values import resolved
-from lading.config.problems import ConfigurationError, Place, report
+from lading.config.problems import ConfigurationError, Place, Refusal, report
 from lading.config.remarks import remarks
 from lading.config.schema import ROOT
 from lading.config.unknown import unknown_keys
@@ -39,15 +39,20 @@ class Loaded:
     """What was read, overrides applied: for the places of values."""
     wrong: list[Problem] = field(default_factory=list)
     """What cannot be read; the configuration has defaults there."""
-    overridden: list[str] = field(default_factory=list)
-    """Lines: what is wrong with variables, and with the form of the file."""
+    overridden: list[Refusal] = field(default_factory=list)
+    """What is wrong with variables, and with the form of the file."""
 
     @property
     def problems(self) -> list[str]:
         """Everything that is wrong, one line each."""
+        return [str(each) for each in self.refusals]
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """Everything that is wrong."""
         # A storage section that was left out has had its problem told already.
         told = [(path, what) for path, what in self.wrong if path != ("storage",)]
-        return self.overridden + [report(locate(self.root, path), path, what) for path, what in told]
+        return self.overridden + [Refusal(locate(self.root, path), path, what) for path, what in told]
 
     def sound(self) -> Loaded:
         """Itself. Raises `ConfigurationError` if anything is wrong."""

@@ -45,5 +45,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+class Refusal(NamedTuple):
+    """What is wrong with one key."""
+
+    place: Place
+    path: Path
+    what: str
+
+    def __str__(self) -> str:
+        return report(self.place, self.path, self.what)
+
+
 def report(place: Place, path: Path, what: str) -> str:
     return printable(": ".join(part for part in (str(place), dotted(path), what) if part))

@@ -11,6 +11,7 @@ from lading.config.problems import Path, report
 from lading.config.yaml import MapNode, Node, Scalar, locate
 
 CACHES = ("inmemory", "redis")
+POINTS = ("registry", "repository", "storage")
 
 
 def remarks(configuration: Configuration, root: MapNode) -> list[str]:
@@ -48,6 +49,9 @@ def _http(configuration: Configuration) -> list[Remark]:
     http = configuration.http
     if http.tls.key and not http.tls.enabled:
         found.append((("http", "tls", "key"), "has no effect without a certificate: TLS is off"))
+    if http.tls.clientcas and not http.tls.enabled:
+        what = "has no effect without a certificate: TLS is off, and no client is asked for one"
+        found.append((("http", "tls", "clientcas"), what))
     if http.tls.letsencrypt.cachefile and not http.tls.letsencrypt.hosts:
         what = "names no host: there will be no certificate, and every client is refused"
         found.append((("http", "tls", "letsencrypt", "hosts"), what))
@@ -81,7 +85,11 @@ def _proxy(configuration: Configuration) -> list[Remark]:
 
 
 def _middleware(configuration: Configuration) -> list[Remark]:
-    found: list[Remark] = []
+    found: list[Remark] = [
+        (("middleware", point), f"unknown key, ignored (known are {', '.join(POINTS)})")
+        for point in configuration.middleware
+        if point not in POINTS
+    ]
     for index, element in enumerate(configuration.middleware.get("storage", [])):
         if element.disabled or element.name not in OPTIONS:
             continue

@@ -155,7 +155,7 @@ def _storage(storage: Any, node: Node | None) -> Iterator[Shown]:
     entries = _entries(node)
     driver = storage.driver
     if driver in PARAMETERS:
-        parameters = PARAMETERS[driver].of(storage.parameters)
+        parameters = PARAMETERS[driver].read(storage.parameters, [])
         yield from _section(("storage", driver), parameters, entries.get(driver))
     else:
         yield from _typed("storage", driver, storage.parameters, node, DRIVERS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lading.config.problems import Path, Place, report
+from lading.config.problems import Path, Place, Refusal
 from lading.config.schema import STORAGE_SECTIONS
 from lading.config.yaml import ListNode, MapNode, Node, Scalar, is_null, named
 
@@ -16,10 +16,10 @@ class Arranged:
     """Input for `Configuration`. A section with a problem is left out."""
 
     fields: Fields
-    problems: list[str] = field(default_factory=list)
+    problems: list[Refusal] = field(default_factory=list)
 
     def refuse(self, place: Place, path: Path, what: str) -> None:
-        self.problems.append(report(place, path, what))
+        self.problems.append(Refusal(place, path, what))
 
 
 def arrange(root: MapNode) -> Arranged:

@@ -20,6 +20,11 @@ from lading.registry.repositories import Repositories
 
 log = logging.getLogger(__name__)
 
+RESTS = 3.0
+"""So many times as long as it worked a collection rests, for those who read from the disk and need the CPU."""
+LEAST_REST_SECONDS = 0.02
+LONGEST_REST_SECONDS = 0.5
+
 FIRST_SECONDS = 3600.0
 """Several registries on one storage should not all begin at the same moment: each waits up to so long."""
 
@@ -55,6 +60,34 @@ class Round:
 
 
 @dataclass(slots=True)
+class _Rest:
+    """What is due after work: `share` times as long as that took."""
+
+    share: float
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    since: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        self.since = self.clock()
+
+    @property
+    def due(self) -> float:
+        """In seconds."""
+        return min(self.share * (self.clock() - self.since), LONGEST_REST_SECONDS)
+
+    async def now_and_then(self) -> None:
+        """To be called while the work goes on."""
+        due = self.due
+        await self.sleep(due if due >= LEAST_REST_SECONDS else 0)
+        if due >= LEAST_REST_SECONDS:
+            self.begin()
+
+
+@dataclass(slots=True)
 class Collector:
     """Any number may work at once: they only do the same twice. The storage must not be one that rescues."""
 
@@ -86,7 +119,8 @@ class Collector:
         quarantine, done = Quarantine(self.storage), Round()
         batches = await quarantine.batches(COLLECTED)
         wish = Wish(self.rules.delete_untagged, self.rules.grace, every_tag=True, whole=self.rules.whole)
-        made = await Marking(self.storage, wish, _silent, batches, begun).plan()
+        rest = _Rest(0.0 if self.storage.traits.flat else RESTS, self.clock, self.sleep)
+        made = await Marking(self.storage, wish, _silent, batches, begun, rest.now_and_then).plan()
         for warning in made.warnings:
             log.warning("%s", warning)
         for batch, key in made.restore:
@@ -95,7 +129,7 @@ class Collector:
             if batch.begun <= begun - self.rules.quarantine:
                 await quarantine.discard(batch)
                 done.discarded += 1
-        await self._put_away(quarantine, made, begun, done)
+        await self._put_away(quarantine, made, begun, done, rest)
         for name in made.bare:
             await Repositories(self.storage).leave(name)
         if done.left:
@@ -108,7 +142,7 @@ class Collector:
         self.note(done)
         return done
 
-    async def _put_away(self, quarantine: Quarantine, made: Plan, begun: float, done: Round) -> None:
+    async def _put_away(self, quarantine: Quarantine, made: Plan, begun: float, done: Round, rest: _Rest) -> None:
         sizes = {layout.blob_data(digest): size for digest, size in made.blobs}
         batch: Batch | None = None
         async for key in self._going(made):
@@ -118,13 +152,14 @@ class Collector:
                 return
             if batch is None or not self._takes(batch):
                 batch = await self._batch(quarantine)
+            rest.begin()
             try:
                 await quarantine.put_away(batch, key)
             except PathNotFoundError:
                 continue
             done.put_away += 1
             done.bytes += sizes.get(key, 0)
-            await self.sleep(1 / self.rules.rate)
+            await self.sleep(max(1 / self.rules.rate, rest.due))
 
     async def _going(self, made: Plan) -> AsyncIterator[str]:
         """Links before what they lead to; a referrer's before its manifest's, so that no list asks for that."""

@@ -21,15 +21,19 @@ class Known(Cache[Moment]):
 
     def __init__(self, trust: Trust | None = None) -> None:
         super().__init__(KNOWN_BYTES)
-        self.trust = trust or Trust()
+        self.trust = Trust() if trust is None else trust
 
     def lately(self, key: str) -> bool:
         """Seen so lately that a request that only reads need not ask again."""
+        if not self.trust:
+            return False
         seen = self.get(key)
         return seen is not None and self.trust.covers(seen)
 
     def saw(self, key: str, asked: Moment) -> None:
-        self.put(key, asked, len(key))
+        """For `lately`."""
+        if self.trust:
+            self.put(key, asked, len(key))
 
 
 async def read(storage: Storage, key: str) -> Digest | None:
@@ -56,10 +60,10 @@ async def follow(
     `known` are links that were read and did: what such a file holds never changes, so that the storage is only
     asked whether it is still there; nor that, if it is enough that it was there `lately`.
     """
-    if lately and known.lately(key):
-        return digest
-    asked = known.trust.now
-    if known.get(key) is not None:
+    seen, asked = known.get(key), known.trust.now
+    if seen is not None:
+        if lately and known.trust.covers(seen):
+            return digest
         try:
             if (await storage.stat(key)).size == len(digest):
                 known.saw(key, asked)
@@ -69,7 +73,7 @@ async def follow(
             return None
     linked = await read(storage, key)
     if linked == digest:
-        known.saw(key, asked)
+        known.put(key, asked, len(key))
     return linked
 
 

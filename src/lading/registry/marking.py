@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -49,6 +49,14 @@ class _Kept(NamedTuple):
     as_child: bool = False
 
 
+Breathe = Callable[[], Awaitable[None]]
+
+
+async def _give_way() -> None:
+    """Whoever shares the event loop is not to wait for all of a large repository."""
+    await asyncio.sleep(0)
+
+
 @dataclass(slots=True)
 class Marking:
     """`batches` are those whose content may be brought back, `now` is in seconds since 1970."""
@@ -58,6 +66,8 @@ class Marking:
     tell: Tell
     batches: Sequence[Batch] = ()
     now: float = field(default_factory=time.time)
+    breathe: Breathe = _give_way
+    """Is called often: who does other things, too, may then have time for them."""
     made: Plan = field(default_factory=Plan)
     marks: Marks = field(default_factory=Marks)
     deletable: list[Doomed] = field(default_factory=list)
@@ -74,10 +84,12 @@ class Marking:
             self.tell(name)
             if not await self._mark_repository(name):
                 self.made.bare.append(name)
+            await self.breathe()
         if self.wish.older_than:
             # A push may have begun in a repository that has no manifest yet.
+            seen = set(names)
             async for found_name in Repositories(self.storage).walk(layout.LAYERS):
-                if found_name not in names:
+                if found_name not in seen:
                     await self._mark_young_layers(RepositoryName(found_name), set())
         self._settle()
         self.made.marked = len(self.marks)
@@ -106,7 +118,7 @@ class Marking:
                 for digest, showing in (await self._tags(name))[0].items():
                     self._keep(nodes, digest, f"tag {showing[0]} shows it", kept)
         for digest, why in kept.items():
-            await asyncio.sleep(0)  # whoever shares the event loop is not to wait for all of a large repository
+            await self.breathe()
             await self._mark_node(name, nodes[digest], why)
         for digest in (digest for digest in nodes.keys() - kept.keys() if nodes[digest].batch is None):
             going = Doomed(name, digest, tags, tuple(shown.get(digest, ())), nodes[digest].subject)
@@ -326,6 +338,7 @@ class Marking:
                 names = await self._names(f"{layout.BLOBS}/{algorithm}/{prefix}") or ()
                 digests = _parsed(f"{algorithm}:{n}" for n in names)
                 await self._add_blobs([(digest, None) for digest in digests if digest not in self.marks])
+                await self.breathe()
 
     async def _add_blobs(self, unmarked: Sequence[tuple[Digest, Stat | None]]) -> None:
         sizes = await each(self._size, unmarked)

@@ -19,6 +19,9 @@ class Moment(NamedTuple):
     deletions: bytes
 
 
+_NEVER = Moment(0.0, b"")
+
+
 class Trust:
     """Ends after some seconds, and when any process that shares `deletions` has deleted something.
 
@@ -29,14 +32,20 @@ class Trust:
         self._seconds = seconds
         self._deletions = memoryview(bytearray(_WORD)) if deletions is None else deletions
 
+    def __bool__(self) -> bool:
+        """Whether anything is believed at all."""
+        return self._seconds > 0
+
     @property
     def now(self) -> Moment:
         """To be taken before the storage is asked."""
+        if not self:
+            return _NEVER
         return Moment(time.monotonic(), bytes(self._deletions[:_WORD]))
 
     def covers(self, moment: Moment) -> bool:
         now = self.now
-        return now.time - moment.time < self._seconds and now.deletions == moment.deletions
+        return bool(self) and now.time - moment.time < self._seconds and now.deletions == moment.deletions
 
     def end(self) -> None:
         """Of all that was asked before. To be called when something has been deleted."""

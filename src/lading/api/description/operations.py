@@ -81,13 +81,16 @@ NOWHERE = Answer(404, "Plain text: the path has another shape.", content={"text/
 """What any operation with parameters in its path may be answered with, besides its own 404."""
 MOVED = Answer(301, "The path as it should have been written.", (head.LOCATION,))
 NO_METHOD = Answer(405, "There is no such method here.", (head.ALLOW,), {"text/plain": TEXT})
-NOT_ALLOWED = Answer(405, "Not while the registry is read-only.", (head.ALLOW,), {"text/plain": TEXT})
-DELETES_OFF = Answer(
-    405,
-    "Deletes are not enabled, or the registry is read-only.",
-    (head.ALLOW_IF_READ_ONLY,),
-    {media.JSON: errors_of([errors.UNSUPPORTED]), "text/plain": TEXT},
-    (errors.UNSUPPORTED,),
+PULLED_THROUGH = refusal(405, "The repository is pulled through.", errors.UNSUPPORTED)
+NOT_ALLOWED = replace(
+    PULLED_THROUGH,
+    description="The registry is read-only, or the repository is pulled through.",
+    headers=(head.ALLOW_IF_READ_ONLY,),
+    content={**PULLED_THROUGH.content, "text/plain": TEXT},
+)
+DELETES_OFF = replace(
+    NOT_ALLOWED,
+    description="Deletes are not enabled, or the registry is read-only, or the repository is pulled through.",
 )
 BAD_NAME = refusal(400, "The name or digest is not valid.", errors.NAME_INVALID, errors.DIGEST_INVALID)
 NO_SPACE = refusal(507, "There is no space left for the content.", errors.STORAGE_FULL)
@@ -293,7 +296,7 @@ OPERATIONS: tuple[Operation, ...] = (
             "How far an upload has come.",
             "end-13",
             (NAME, UPLOAD_ID, Parameter("_state", "query", "The session's signed state.", string())),
-            (Answer(204, "So far.", SESSION), BAD_NAME, NO_SESSION),
+            (Answer(204, "So far.", SESSION), BAD_NAME, NO_SESSION, PULLED_THROUGH),
         )
     ),
     Operation(

@@ -287,9 +287,9 @@ def errors(key: str) -> Iterator[None]:
     except ClientError as error:
         raise _translated(key, error) from error
     except (HTTPClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise UnavailableError(DRIVER, f"{type(error).__name__}: {key}") from error
+        raise UnavailableError(DRIVER, f"{key}: {error or type(error).__name__}") from error
     except (BotoCoreError, ValueError) as error:
-        raise StorageError(DRIVER, f"{type(error).__name__}: {key}") from error
+        raise StorageError(DRIVER, f"{key}: {error or type(error).__name__}") from error
 
 
 def _translated(key: str, error: ClientError) -> StorageError:
