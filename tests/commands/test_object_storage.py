@@ -114,3 +114,17 @@ def test_listing_and_retention(registry: Registry) -> None:
     assert [row["repository"] for row in json.loads(run(registry, "repo list --json"))] == [NAME]
     assert json.loads(run(registry, "retention --json"))["deleted"] == 1
     assert registry.client.tags(NAME) == ["2.0"]
+
+
+@pytest.mark.parametrize("on", ["filesystem", "s3"])
+def test_what_tags_alone_held_goes_after_them(on: str, registry: Registry, start_lading: StartRegistry) -> None:
+    keeping = {"rules": [{"repositories": ["**"], "tags": ["*"], "last": 1}]}
+    held = registry if on == "s3" else start_lading(extra={"retention": keeping})
+    held.client.push(NAME, "1.0", OLD)
+    time.sleep(1.1)  # the store counts whole seconds
+    held.client.push(NAME, "2.0", NEW)
+    assert json.loads(run(held, "retention --json"))["deleted"] == 1
+    gone = json.loads(run(held, "garbage-collect --delete-untagged --json"))
+    assert {entry["digest"] for entry in gone["blobs"]} == set(OLD.everything())
+    assert held.client.pull(NAME, "2.0") == NEW.everything()
+    held.client.get(f"/v2/{NAME}/manifests/{OLD.manifest.digest}").expect(404)

@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(240)]
 MIB = 1024 * 1024
 SILENCE = 1.0
 FOREVER = 1_000_000
-STEP = 1 if os.environ.get("LADING_FULL") == "1" else 4
+STEP = 1 if os.environ.get("LADING_FULL") == "1" else 8
 """One in so many requests is slow, in turn."""
 
 FAULTS: list[Fault] = ["500", "503", "reset", "cut", "hang", "stall", "trickle"]
