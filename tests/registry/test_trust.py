@@ -12,6 +12,7 @@ from tests.wire.world import CONFIG, OCI_CONFIG_ITEM
 from lading.oci.digest import Digest
 from lading.oci.errors import RegistryError
 from lading.oci.names import RepositoryName
+from lading.registry.ports import Descriptors
 from lading.registry.registry import Registry
 from lading.registry.trust import Trust
 from lading.storage.memory import MemoryStorage
@@ -45,13 +46,36 @@ PULLS: list[tuple[Pull, str, list[str]]] = [
 ]
 
 
+class Told:
+    """What other registries are told that it is there."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[Digest, int] = {}
+
+    def seen(self, name: RepositoryName, digest: Digest, size: int) -> None:
+        del name
+        self.sizes[digest] = size
+
+    async def gone(self, name: RepositoryName, digest: Digest) -> None:
+        del name
+        self.sizes.pop(digest, None)
+
+
 class Node:
     """One process of a registry; `asked` are the keys that it asked for."""
 
-    def __init__(self, store: MemoryStorage, deletions: memoryview, seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        store: MemoryStorage,
+        deletions: memoryview,
+        seconds: float = 10.0,
+        descriptors: Descriptors | None = None,
+    ) -> None:
         self._watched = Redirecting(store)
         trust = Trust(seconds, deletions)
-        self.registry = Registry.over(EndingStorage(self._watched, trust.end), trust=trust)
+        self.registry = Registry.over(
+            EndingStorage(self._watched, trust.end), trust=trust, descriptors=descriptors
+        )
 
     @property
     def asked(self) -> list[str]:
@@ -144,3 +168,19 @@ async def test_a_push_is_never_told_what_is_only_believed(store: MemoryStorage) 
     assert not await node.registry.blobs.mount(RepositoryName("other"), BLOB, NAME)
     with pytest.raises(RegistryError):
         await node.registry.manifests.put(NAME, MANIFEST, IMAGE, OCI, [])
+
+
+@pytest.mark.parametrize("pull", [blob, redirect])
+async def test_other_registries_are_not_told_what_is_only_believed(
+    pull: Pull, store: MemoryStorage, now: list[float]
+) -> None:
+    told = Told()
+    node = Node(store, memoryview(bytearray(8)), descriptors=told)
+    await blob(node.registry)
+    assert told.sizes == {BLOB: len(CONFIG)}
+    # By another node, of which this one does not hear.
+    await store.delete(LINK)
+    await told.gone(NAME, BLOB)
+    now[0] += 5
+    await pull(node.registry)
+    assert told.sizes == {}

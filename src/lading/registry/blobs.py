@@ -32,12 +32,14 @@ class Blobs:
 
     async def open(self, name: RepositoryName, digest: Digest) -> Reader:
         """The caller closes the reader. Raises BLOB_UNKNOWN."""
+        believed = self._is_believed(name, digest)
         linked = await self._linked(name, digest, lately=True)
         try:
             reader = await self.storage.open(layout.blob_data(linked))
         except PathNotFoundError as error:
             raise errors.BLOB_UNKNOWN(detail=digest) from error
-        self._seen(name, digest, linked, reader.size)
+        if not believed:
+            self._seen(name, digest, linked, reader.size)
         return reader
 
     @property
@@ -49,13 +51,16 @@ class Blobs:
         if not self.redirects:
             return None
         # HEAD may be the question of a push.
-        linked, data = await self._linked(name, digest, lately=method == "GET"), layout.blob_data(digest)
+        lately, data = method == "GET", layout.blob_data(digest)
+        believed = lately and self._is_believed(name, digest)
+        linked = await self._linked(name, digest, lately=lately)
         if method != "GET" or linked != digest or not self.known.lately(data):
             asked = self.known.trust.now
             size = await self._size(digest, linked)
             if linked == digest:
                 self.known.saw(data, asked)
-            self._seen(name, digest, linked, size)
+            if not believed:
+                self._seen(name, digest, linked, size)
         return await self.storage.redirect(layout.blob_data(linked), method, client)
 
     def link_of(self, name: RepositoryName, digest: Digest) -> Objects:
@@ -106,6 +111,10 @@ class Blobs:
             return (await self.storage.stat(layout.blob_data(linked))).size
         except PathNotFoundError as error:
             raise errors.BLOB_UNKNOWN(detail=digest) from error
+
+    def _is_believed(self, name: RepositoryName, digest: Digest) -> bool:
+        """The link may have gone meanwhile: no other registry is told, which might believe it for ever."""
+        return self.known.lately(layout.layer_link(name, digest))
 
     def _seen(self, name: RepositoryName, digest: Digest, linked: Digest, size: int) -> None:
         if self.descriptors is not None and linked == digest:
