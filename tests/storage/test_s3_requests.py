@@ -1,19 +1,17 @@
-"""What the s3 driver says to a store: signatures, attributes of objects, the host it names.
-
-The store is a stand-in that takes everything and writes down what it was asked: no server tells what it was sent.
-"""
+"""What the s3 driver says to a store: signatures, attributes of objects, the host it names."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
+import ssl
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from aiohttp import web
+from tests.servers.certificate import certificate
+from tests.servers.s3 import MIB, Asked, Store, standing
 
 from lading.registry.ports import PathNotFoundError, StorageError
 from lading.storage.s3 import Options, S3Storage, direct
@@ -21,110 +19,19 @@ from lading.storage.s3 import bucket as s3_bucket
 
 KEY = "/docker/registry/v2/blobs/sha256/aa/data"
 SESSION = "/docker/registry/v2/repositories/app/_uploads/1/data"
-MIB = 1024 * 1024
-TOMORROW = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-CREDENTIALS = {"Code": "Success", "Type": "AWS-HMAC", "Expiration": TOMORROW}
-
-
-@dataclass
-class Asked:
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def operation(self) -> str:
-        copies = "copy " if "x-amz-copy-source" in self.headers else ""
-        return f"{copies}{self.method} {' '.join(sorted(self.query.keys() - {'x-id'}))}".strip()
-
-
-@dataclass
-class Store:
-    host: str = ""
-    asked: list[Asked] = field(default_factory=list)
-    tokens: list[str] = field(default_factory=list)
-    """Of web identities that were shown to it as the token service."""
-    refusals: list[int] = field(default_factory=list)
-    """The statuses of the next answers, all with the text `told`."""
-    told: str = ""
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    """Parts are answered when it is open."""
-
-    def __post_init__(self) -> None:
-        self.gate.set()
-
-    async def answer(self, request: web.Request) -> web.Response:
-        if request.path.startswith("/latest/"):
-            return self._metadata(request)
-        if request.path == "/sts":
-            return await self._identity(request)
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        asked = Asked(request.method, request.path, dict(request.query), headers, await request.read())
-        self.asked.append(asked)
-        if asked.operation == "PUT partNumber uploadId":
-            await self.gate.wait()
-        if self.refusals:
-            return web.Response(status=self.refusals.pop(0), text=self.told)
-        now = "2026-01-01T00:00:00.000Z"
-        texts = {
-            "POST uploads": "<InitiateMultipartUploadResult><UploadId>u</UploadId>"
-            "</InitiateMultipartUploadResult>",
-            "GET prefix uploads": "<ListMultipartUploadsResult></ListMultipartUploadsResult>",
-            "POST uploadId": "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>",
-            "copy PUT": f"<CopyObjectResult><ETag>e</ETag><LastModified>{now}</LastModified></CopyObjectResult>",
-            "copy PUT partNumber uploadId": f"<CopyPartResult><ETag>e</ETag><LastModified>{now}</LastModified>"
-            "</CopyPartResult>",
-        }
-        if asked.method == "HEAD" and not asked.path.endswith("~lock"):
-            return web.Response(status=404)
-        listing = asked.query.get("list-type") and "<ListBucketResult></ListBucketResult>"
-        headers = {"ETag": '"e"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
-        return web.Response(text=listing or texts.get(asked.operation, ""), headers=headers)
-
-    def _metadata(self, request: web.Request) -> web.Response:
-        if request.method == "PUT":
-            return web.Response(text="token of the instance")
-        assert request.headers["x-aws-ec2-metadata-token"] == "token of the instance"
-        if request.path.endswith("/security-credentials/"):
-            return web.Response(text="role")
-        named = {"AccessKeyId": "instance", "SecretAccessKey": "s", "Token": "of the instance"}
-        return web.json_response({**CREDENTIALS, **named})
-
-    async def _identity(self, request: web.Request) -> web.Response:
-        form = await request.post()
-        self.tokens.append(str(form["WebIdentityToken"]))
-        inner = (
-            "<AccessKeyId>identity</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
-            f"<SessionToken>of the identity</SessionToken><Expiration>{TOMORROW}</Expiration>"
-        )
-        name = "AssumeRoleWithWebIdentity"
-        result = f"<{name}Result><Credentials>{inner}</Credentials></{name}Result>"
-        answer = f"<{name}Response>{result}</{name}Response>"
-        return web.Response(text=answer, content_type="text/xml")
 
 
 @pytest.fixture
 async def store() -> AsyncIterator[Store]:
-    standing = Store()
-    app = web.Application(client_max_size=64 * MIB)
-    app.router.add_route("*", "/{path:.*}", standing.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    address = runner.addresses[0]
-    standing.host = f"http://{address[0]}:{address[1]}"
-    yield standing
-    await runner.cleanup()
+    async with standing() as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str], None]:
     """Nothing of this machine's; the SDK's session keeps credentials, so each test has one of its own."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "PROFILE", "CA_BUNDLE"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     s3_bucket._session.cache_clear()
@@ -207,6 +114,27 @@ async def test_credentials_of_the_instance(store: Store, surroundings: Callable[
     await written(options(store, accesskey="", secretkey=""))
     assert "Credential=instance/" in store.asked[0].headers["authorization"]
     assert store.asked[0].headers["x-amz-security-token"] == "of the instance"
+
+
+async def test_an_instance_that_has_no_credentials_yet(
+    store: Store, surroundings: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("lading.storage.s3.bucket.time.monotonic", lambda: now[0])
+    surroundings("AWS_EC2_METADATA_SERVICE_ENDPOINT", store.host)
+    store.bare = True
+    storage = S3Storage(options(store, accesskey="", secretkey=""))
+    try:
+        await storage.connect()
+        store.bare = False
+        # Each request would wait for who does not answer.
+        with pytest.raises(StorageError, match="credentials"):
+            await storage.put(KEY, b"")
+        now[0] += 6
+        await storage.put(KEY, b"")
+    finally:
+        await storage.close()
+    assert "Credential=instance/" in store.asked[0].headers["authorization"]
 
 
 async def test_credentials_of_a_web_identity(
@@ -345,6 +273,45 @@ async def test_what_is_refused_directly_the_sdk_asks_again(status: int, store: S
     assert [asked.body for asked in store.asked] == [b"content", b"content"]
 
 
+async def test_a_bucket_in_another_region_is_found_once(store: Store) -> None:
+    store.region = "eu-west-1"
+    storage = S3Storage(options(store))
+    try:
+        await storage.put(KEY, b"content")
+        store.asked.clear()
+        await storage.put(KEY, b"content")
+        assert len(store.asked) == 1
+    finally:
+        await storage.close()
+
+
+@pytest.mark.parametrize("modified", ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000+00:00"])
+async def test_a_date_in_another_form(modified: str, store: Store) -> None:
+    store.modified = modified
+    bucket = s3_bucket.Bucket(options(store))
+    try:
+        answer = await bucket.call("get_object", KEY, Key=NAME)
+        answer["Body"].close()
+        assert answer["LastModified"] == datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    finally:
+        await bucket.close()
+
+
+@pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+async def test_certificates_of_the_environment(name: str, surroundings: Callable[[str, str], None]) -> None:
+    own = certificate()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(own.file, own.key)
+    surroundings(name, str(own.file))
+    async with standing(tls) as store:
+        storage = S3Storage(options(store, secure=True))
+        try:
+            await storage.put(KEY, b"content")
+        finally:
+            await storage.close()
+    assert ["amz-sdk-request" in asked.headers for asked in store.asked] == [False]
+
+
 async def test_what_is_not_there_is_asked_for_once(store: Store) -> None:
     bucket = s3_bucket.Bucket(options(store))
     try:
@@ -428,3 +395,20 @@ async def test_a_part_that_could_not_be_sent_is_sent_again_at_the_end(store: Sto
         await storage.close()
     parts = {asked.query["partNumber"]: asked.body for asked in store.asked if "partNumber" in asked.query}
     assert b"".join(parts[number] for number in sorted(parts)) == b"".join(pieces)
+
+
+async def test_all_that_was_written_is_readable_behind_a_short_part(store: Store) -> None:
+    storage = S3Storage(options(store, chunksize=6 * MIB), "_uploads")
+    try:
+        writer = await storage.writer(SESSION, append=True)
+        await writer.write([b"a" * (5 * MIB - 1)])
+        await writer.make_readable()
+        store.object = b"a" * (5 * MIB - 1)
+        await writer.write([b"b" * (6 * MIB - 1)])
+        store.asked.clear()
+        await writer.make_readable()
+        await writer.close()
+    finally:
+        await storage.close()
+    parts = {asked.query["partNumber"]: asked.body for asked in store.asked if "partNumber" in asked.query}
+    assert b"".join(parts[number] for number in sorted(parts)) == b"a" * (5 * MIB - 1) + b"b" * (6 * MIB - 1)

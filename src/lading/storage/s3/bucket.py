@@ -15,7 +15,7 @@ import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import AioSession, get_session
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 
 from lading.registry.ports import PathNotFoundError, StorageError, StorageFullError, UnavailableError
 from lading.storage.s3.direct import Direct, Missing
@@ -40,6 +40,10 @@ ATTEMPTS = 4
 """The first is made directly, where it can be."""
 CONNECT_SECONDS = 5.0
 CONNECTIONS = 128
+WITHOUT_SECONDS = 5.0
+"""So long nobody looks again for credentials where none were: to ask an instance that is silent takes seconds."""
+
+_OTHER_AUTHORITIES = "requests_ca_bundle"
 
 MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 _FULL = {"507", "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioStorageQuotaExceeded"}
@@ -113,6 +117,7 @@ class Bucket:
         self._signed: dict[tuple[str, str], str] = {}
         """The URLs that were made since `_signed_since`."""
         self._signed_since = 0.0
+        self._without_until = 0.0
         self._static = (options.accesskey, options.secretkey) if options.accesskey and options.secretkey else None
 
     def name(self, key: str) -> str:
@@ -196,21 +201,29 @@ class Bucket:
         self._opening = self._opening or asyncio.Lock()
         async with self._opening:
             if self._client is None:
+                credentials = await self._credentials()
                 client = await self._connect(self.options.endpoint)
                 elsewhere = self.options.redirectendpoint
                 self._signer = await self._connect(elsewhere) if elsewhere else client
-                self._direct = await self._beside(client)
+                self._direct = self._beside(client, credentials)
                 self._client = client
         return self._client
 
-    async def _beside(self, client: Any) -> Direct | None:
-        """None where requests are not signed with version 4, or not at all."""
-        options, session = self.options, _session()
+    async def _credentials(self) -> AioCredentials:
+        """A client that was made without them would never have any."""
         if self._static:
-            credentials = AioCredentials(*self._static, options.sessiontoken or None)
-        else:
-            credentials = await session.get_credentials()
-        if credentials is None or not options.v4:
+            return AioCredentials(*self._static, self.options.sessiontoken or None)
+        if time.monotonic() >= self._without_until:
+            credentials: AioCredentials | None = await _session().get_credentials()
+            if credentials is not None:
+                return credentials
+            self._without_until = time.monotonic() + WITHOUT_SECONDS
+        raise NoCredentialsError
+
+    def _beside(self, client: Any, credentials: AioCredentials) -> Direct | None:
+        """None where requests are not signed with version 4."""
+        options = self.options
+        if not options.v4:
             return None
         direct = Direct(
             client,
@@ -218,7 +231,7 @@ class Bucket:
             credentials,
             timeout=(CONNECT_SECONDS, options.silence),
             connections=CONNECTIONS,
-            verify=options.verify and (session.get_config_variable("ca_bundle") or True),
+            verify=options.verify and (_authorities() or True),
         )
         self._clients.push_async_callback(direct.close)
         return direct
@@ -266,7 +279,17 @@ class Bucket:
 @functools.cache
 def _session() -> AioSession:
     # Reading the description of the service takes 0.1 s; it is kept here.
-    return get_session()
+    session = get_session()
+    # Its clients read this one where none is configured, and it does not tell of it.
+    session.session_var_map[_OTHER_AUTHORITIES] = (None, "REQUESTS_CA_BUNDLE", None, None)
+    return session
+
+
+def _authorities() -> str | None:
+    """The file of certificates that the SDK takes."""
+    named: str | None = _session().get_config_variable("ca_bundle")
+    other: str | None = _session().get_config_variable(_OTHER_AUTHORITIES)
+    return named or other
 
 
 async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

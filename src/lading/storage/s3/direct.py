@@ -7,6 +7,8 @@ it should be is asked again by the SDK: it tries several times, finds buckets in
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import datetime
 import functools
 import io
 from collections.abc import Mapping
@@ -22,7 +24,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest
 from botocore.exceptions import BotoCoreError, HTTPClientError
-from botocore.utils import get_environ_proxies
+from botocore.utils import get_environ_proxies, parse_timestamp
 
 from lading.storage.s3 import answers
 
@@ -70,6 +72,9 @@ _PARAMETERS = {
 }
 _MISSING = (b"<Code>NoSuchKey</Code>", b"<Code>NoSuchUpload</Code>")
 _SUCCESSES = frozenset({200, 204, 206})
+_ELSEWHERE = frozenset({301, 307, 400})
+_REGION = "x-amz-bucket-region"
+"""With these answers a store tells so where the bucket is."""
 _PLAIN = "/~"
 """What is not encoded in the names of objects, beside what never is."""
 _PROBE = "x"
@@ -92,8 +97,9 @@ class _Place:
 class Direct:
     """Asks what a client of the SDK would, with its names of operations, arguments and fields of answers.
 
-    From the client it learns, at the first request, where the objects of its bucket are. `timeout` is for
-    connecting and for silence, in seconds; `verify` as in the SDK.
+    From the client it learns, at the first request, where the objects of its bucket are. Of one that is in another
+    region it asks nothing more: the SDK remembers where. `timeout` is for connecting and for silence, in seconds;
+    `verify` as in the SDK.
     """
 
     def __init__(
@@ -114,6 +120,7 @@ class Direct:
         )
         self._learning = asyncio.Lock()
         self._place: _Place | None = None
+        self._elsewhere = False
 
     async def close(self) -> None:
         if self._place is not None:
@@ -121,12 +128,14 @@ class Direct:
 
     async def ask(self, operation: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """None where the SDK is to ask. Raises `Missing`."""
-        if operation not in _OPERATIONS:
+        if operation not in _OPERATIONS or self._elsewhere:
             return None
         try:
             place = self._place or await self._learn()
             request = await self._request(place, operation, arguments)
             response: aiohttp.ClientResponse = (await place.http.send(request)).raw
+            if response.status in _ELSEWHERE:
+                self._elsewhere |= response.headers.get(_REGION, place.region) != place.region
             return await _answer(operation, response)
         except (BotoCoreError, HTTPClientError, aiohttp.ClientError, TimeoutError):
             return None
@@ -210,13 +219,23 @@ async def _answer(operation: str, response: aiohttp.ClientResponse) -> Mapping[s
         document = answers.read(operation, told)
         return None if document is None else answer | document
     if operation in {"get_object", "head_object"}:
-        if "Content-Length" not in headers or "Last-Modified" not in headers:
+        modified = _time(headers.get("Last-Modified", ""))
+        if "Content-Length" not in headers or modified is None:
             response.close()
             return None
         answer["ContentLength"] = int(headers["Content-Length"])
-        answer["LastModified"] = parsedate_to_datetime(headers["Last-Modified"])
+        answer["LastModified"] = modified
     if "Content-Range" in headers:
         answer["ContentRange"] = headers["Content-Range"]
     if opens:
         answer["Body"] = _Body(response)
     return answer
+
+
+def _time(text: str) -> datetime.datetime | None:
+    """Stores write it in the form of HTTP; what the SDK understands besides takes it longer."""
+    for read in (parsedate_to_datetime, parse_timestamp):
+        with contextlib.suppress(ValueError):
+            made: datetime.datetime = read(text)
+            return made
+    return None

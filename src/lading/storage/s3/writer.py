@@ -85,7 +85,8 @@ class S3Writer:
             if self.size == 0:
                 await self._put({self._key: b""})
                 return
-            if self._buffered:
+            # Behind a part that was short there may be more than fits into one.
+            while self._buffered:
                 await self._flush(self._buffered)
             if self._upload:
                 await self._finish_upload()
