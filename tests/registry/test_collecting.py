@@ -318,3 +318,19 @@ async def test_no_empty_directory_of_content_is_left(clock: Clock, tmp_path: Pat
 
 async def blobs(storage: Storage) -> list[Digest]:
     return [digest for key in await dump(storage) if (digest := layout.blob_of(key)) is not None]
+
+
+async def test_a_clock_that_is_set_back_ends_no_rests() -> None:
+    now, rested = 5000.0, 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal rested
+        rested += seconds
+
+    rest = _Rest(3.0, lambda: now, sleep)
+    now = 1000.0
+    await rest.now_and_then()
+    assert rested == 0
+    now += 0.1
+    await rest.now_and_then()
+    assert rested == pytest.approx(0.3)

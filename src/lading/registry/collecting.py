@@ -83,7 +83,8 @@ class _Rest:
         """To be called while the work goes on."""
         due = self.due
         await self.sleep(due if due >= LEAST_REST_SECONDS else 0)
-        if due >= LEAST_REST_SECONDS:
+        # Below 0 the clock was set back.
+        if due >= LEAST_REST_SECONDS or due < 0:
             self.begin()
 
 
