@@ -16,6 +16,7 @@ from tests.servers.s3 import MIB, Asked, Store, standing
 from lading.registry.ports import PathNotFoundError, StorageError
 from lading.storage.s3 import Options, S3Storage, direct
 from lading.storage.s3 import bucket as s3_bucket
+from lading.storage.s3.reader import S3Reader
 
 KEY = "/docker/registry/v2/blobs/sha256/aa/data"
 SESSION = "/docker/registry/v2/repositories/app/_uploads/1/data"
@@ -412,3 +413,15 @@ async def test_all_that_was_written_is_readable_behind_a_short_part(store: Store
         await storage.close()
     parts = {asked.query["partNumber"]: asked.body for asked in store.asked if "partNumber" in asked.query}
     assert b"".join(parts[number] for number in sorted(parts)) == b"a" * (5 * MIB - 1) + b"b" * (6 * MIB - 1)
+
+
+async def test_a_store_that_sends_another_range_is_not_believed(store: Store) -> None:
+    storage = S3Storage(options(store))
+    store.refusals, store.told = [200, 200], "all of the object"
+    reader = S3Reader(storage._bucket, KEY, {"ETag": '"e"', "ContentLength": 17}, 7)
+    try:
+        with pytest.raises(StorageError, match="does not send the range"):
+            await reader.read(10)
+    finally:
+        await reader.close()
+        await storage.close()

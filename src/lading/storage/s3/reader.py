@@ -66,6 +66,9 @@ class S3Reader:
             Range=f"bytes={self._offset}-",
             IfMatch=self._etag,
         )
+        if self._offset and not answer.get("ContentRange", "").startswith(f"bytes {self._offset}-"):
+            answer["Body"].close()
+            raise StorageError(DRIVER, f"the store does not send the range that it is asked for: {self._key}")
         self._body = answer["Body"]
 
     def _drop(self) -> None:
