@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -291,6 +292,21 @@ async def test_marking_rests_three_times_as_long_as_it_works(clock: Clock) -> No
         breathe=_Rest(3.0, lambda: clock.now, sleep).now_and_then,
     ).plan()
     assert 2 * working < rested <= 3 * working + 0.001
+
+
+@pytest.mark.parametrize("flat", [True, False])
+async def test_where_a_move_is_no_single_step_collectors_share_no_batch(flat: bool, clock: Clock) -> None:
+    storage = MemoryStorage()
+    storage.traits = replace(storage.traits, flat=flat)  # type: ignore[misc]
+    collectors = [Collector(storage, RULES, clock=lambda: clock.now, sleep=_no_time) for _ in range(2)]
+    quarantine = Quarantine(storage)
+    mine = await collectors[0]._batch(quarantine)
+    clock.now += 1
+    others = await collectors[1]._batch(quarantine)
+    assert (mine == others) is not flat
+    assert await collectors[0]._batch(quarantine) == mine, "and go on with their own"
+    clock.now += 2 * HOUR
+    assert await collectors[0]._batch(quarantine) != mine
 
 
 async def test_what_cannot_be_read_ends_it_before_anything_is_done(clock: Clock) -> None:

@@ -98,6 +98,8 @@ class Collector:
     """Is told of each round that has ended well."""
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    own: Batch | None = None
+    """The batch that it has put things into."""
 
     async def run(self) -> None:
         """For ever. What fails is logged, and tried again after the interval."""
@@ -179,9 +181,14 @@ class Collector:
         return self.clock() - batch.begun < self.rules.quarantine / 4
 
     async def _batch(self, quarantine: Quarantine) -> Batch:
-        """One that can be put into: the last, or a new one."""
-        batches = [batch for batch in await quarantine.batches(COLLECTED) if self._takes(batch)]
-        batch = batches[-1] if batches else await quarantine.begin(COLLECTED)
+        """One that can be put into: the last, or a new one.
+
+        Where a move is a copy and a removal, who puts a thing into the batch from which another brings it back
+        could remove what is left of it: no two collectors share a batch there.
+        """
+        known = [self.own] if self.storage.traits.flat else await quarantine.batches(COLLECTED)
+        batches = [batch for batch in known if batch is not None and self._takes(batch)]
+        batch = self.own = batches[-1] if batches else await quarantine.begin(COLLECTED)
         await self.sleep(min(ANNOUNCED_SECONDS, max(0.0, batch.begun + ANNOUNCED_SECONDS - self.clock())))
         return batch
 
