@@ -94,12 +94,16 @@ def unheard(_: int) -> None:
 
 
 async def each(
-    work: Callable[[A], Coroutine[Any, Any, B]], items: Sequence[A], advance: Callable[[int], None] = unheard
+    work: Callable[[A], Coroutine[Any, Any, B]],
+    items: Sequence[A],
+    advance: Callable[[int], None] = unheard,
+    *,
+    at_once: int = AT_ONCE,
 ) -> list[B]:
-    """`work` for each item, some at a time. Raises the first error. `advance` is told how many more are done."""
+    """`work` for each item, `at_once` together. Raises the first error. `advance` hears how many more are done."""
     done: list[B] = []
-    for start in range(0, len(items), AT_ONCE):
-        together = items[start : start + AT_ONCE]
+    for start in range(0, len(items), at_once):
+        together = items[start : start + at_once]
         done += await asyncio.gather(*map(work, together))
         advance(len(together))
     return done

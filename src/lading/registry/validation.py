@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -16,9 +15,12 @@ from lading.oci.manifest import Descriptor, Manifest
 from lading.oci.names import RepositoryName
 from lading.registry import layout, links
 from lading.registry.blobs import Blobs
+from lading.registry.garbage import each
 from lading.registry.ports import PathNotFoundError
 
-AT_A_TIME = 16
+AT_ONCE = 16
+"""The blobs that are looked for together."""
+
 _MAX_URL_LENGTH = 2048
 
 _CLASS_OF_CONFIG = {
@@ -77,21 +79,19 @@ async def check(
     _check_subject(manifest)
     check_one = functools.partial(_check_child if manifest.is_index else _check_blob, rules, blobs, name)
     descriptors = manifest.children if manifest.is_index else manifest.blobs
-    found: dict[Descriptor, list[Entry]] = {}
-    # Over a network the answers are waited for together.
-    together = AT_A_TIME if blobs.storage.traits.flat else 1
-    for batch in _batches(list(dict.fromkeys(descriptors)), together):
-        told = [await check_one(batch[0])] if together == 1 else await asyncio.gather(*map(check_one, batch))
-        found.update(zip(batch, told, strict=True))
-        # A manifest may name tens of thousands of blobs: others are served in between.
-        await asyncio.sleep(0)
+    unique = list(dict.fromkeys(descriptors))
+    if blobs.storage.traits.flat:
+        # Over a network the answers are waited for together.
+        found = dict(zip(unique, await each(check_one, unique, at_once=AT_ONCE), strict=True))
+    else:
+        found = {}
+        for descriptor in unique:
+            found[descriptor] = await check_one(descriptor)
+            # A manifest may name tens of thousands of blobs: others are served in between.
+            await asyncio.sleep(0)
     entries = [entry for descriptor in descriptors for entry in found[descriptor]]
     if entries:
         raise RegistryError(entries)
-
-
-def _batches(descriptors: Sequence[Descriptor], size: int) -> Iterator[Sequence[Descriptor]]:
-    return (descriptors[first : first + size] for first in range(0, len(descriptors), size))
 
 
 def _check_class(rules: Rules, manifest: Manifest, granted: frozenset[str]) -> None:
