@@ -294,16 +294,16 @@ async def test_marking_rests_three_times_as_long_as_it_works(clock: Clock) -> No
     assert 2 * working < rested <= 3 * working + 0.001
 
 
-@pytest.mark.parametrize("flat", [True, False])
-async def test_where_a_move_is_no_single_step_collectors_share_no_batch(flat: bool, clock: Clock) -> None:
+@pytest.mark.parametrize("renames", [True, False])
+async def test_where_a_move_is_no_single_step_collectors_share_no_batch(renames: bool, clock: Clock) -> None:
     storage = MemoryStorage()
-    storage.traits = replace(storage.traits, flat=flat)  # type: ignore[misc]
+    storage.traits = replace(storage.traits, renames=renames)  # type: ignore[misc]
     collectors = [Collector(storage, RULES, clock=lambda: clock.now, sleep=_no_time) for _ in range(2)]
     quarantine = Quarantine(storage)
     mine = await collectors[0]._batch(quarantine)
     clock.now += 1
     others = await collectors[1]._batch(quarantine)
-    assert (mine == others) is not flat
+    assert (mine == others) is renames
     assert await collectors[0]._batch(quarantine) == mine, "and go on with their own"
     clock.now += 2 * HOUR
     assert await collectors[0]._batch(quarantine) != mine

@@ -6,11 +6,12 @@ Time is theirs, too: it stands still but where somebody sleeps.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import types
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pytest
@@ -45,8 +46,11 @@ class Clock:
 class Turn(PassingStorage):
     """Each call waits for its turn, and is one step."""
 
+    renames = False
+
     def __init__(self, inner: Storage, turn: Callable[[], Awaitable[None]]) -> None:
         super().__init__(inner)
+        self.traits = replace(inner.traits, renames=self.renames)
         self._turn = turn
 
     async def _in_turn(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -85,16 +89,21 @@ class Turn(PassingStorage):
     def writer(self, key: str, *, append: bool) -> Coroutine[Any, Any, Writer]:
         return self._in_turn(lambda: self.inner.writer(key, append=append))
 
-    async def move(self, source: str, target: str) -> None:
+    async def move(self, source: str, target: str, *, may_stay: bool = False) -> None:
         # As an object store does: a copy, then a removal.
         await self._turn()
         data = await self.inner.get(source)
         await self.inner.put(target, data)
-        await self._turn()
-        try:
-            await self.inner.delete(source)
-        except quarantine.PathNotFoundError:
+        if may_stay:
             return
+        await self._turn()
+        with contextlib.suppress(quarantine.PathNotFoundError):
+            await self.inner.delete(source)
+        # There are no directories there but what keys have in common.
+        await self._prune(source)
+
+    async def _prune(self, key: str) -> None:
+        await self.inner.delete(key.rpartition("/")[0], if_empty=True)
 
     def delete(self, key: str, *, if_empty: bool = False) -> Coroutine[Any, Any, None]:
         return self._in_turn(lambda: self.inner.delete(key, if_empty=if_empty))
@@ -115,6 +124,16 @@ class Turn(PassingStorage):
 @asynccontextmanager
 async def _nothing() -> AsyncIterator[None]:
     yield
+
+
+class RenamingTurn(Turn):
+    """As on a disk."""
+
+    renames = True
+
+    async def move(self, source: str, target: str, *, may_stay: bool = False) -> None:
+        await self._in_turn(lambda: self.inner.move(source, target, may_stay=may_stay))
+        await self._prune(source)
 
 
 def rescuing(storage: Storage) -> RescuingStorage:
@@ -147,12 +166,15 @@ class Stage:
 
     inner: Storage
     clock: Clock
+    turn: type[Turn] = Turn
     actors: list[Actor] = field(default_factory=list)
 
-    def client(self, work: Callable[[Registry], Awaitable[object]]) -> Actor:
+    def act(self, work: Callable[[Turn], Awaitable[object]]) -> Actor:
         actor = Actor()
-        mine = Turn(self.inner, actor.turn)
-        return self._act(actor, work(Registry.over(rescuing(mine))))
+        return self._act(actor, work(self.turn(self.inner, actor.turn)))
+
+    def client(self, work: Callable[[Registry], Awaitable[object]]) -> Actor:
+        return self.act(lambda mine: work(Registry.over(rescuing(mine))))
 
     def collector(self, rules: Collecting, rounds: int, pause: float) -> Actor:
         actor = Actor()

@@ -70,10 +70,10 @@ class Watched:
         self._note("writer", key)
         return WatchedWriter(self, key, await self.inner.writer(key, append=append))
 
-    async def move(self, source: str, target: str) -> None:
+    async def move(self, source: str, target: str, *, may_stay: bool = False) -> None:
         self._note("move", source)
         self._note("move", target)
-        await self.inner.move(source, target)
+        await self.inner.move(source, target, may_stay=may_stay)
 
     async def delete(self, key: str, *, if_empty: bool = False) -> None:
         self._note("delete", key)

@@ -67,9 +67,7 @@ def _restore(options: argparse.Namespace) -> int:
         async for key, _ in quarantine.entries(batch):
             if wanted and not any(part in key for part in wanted):
                 continue
-            # What is there anew is not replaced by what was put away before.
-            if await found(quarantine.storage, key) is None:
-                count += await quarantine.restore(batch, key)
+            count += await quarantine.restore(batch, key)
         print(f"{count} things brought back")
         return 0 if count or not wanted else 1
 

@@ -69,9 +69,9 @@ class WatchedStorage:
         detail = {"path": key, "append": append}
         return await self._watched("Writer", detail, self._storage.writer(key, append=append))
 
-    async def move(self, source: str, target: str) -> None:
+    async def move(self, source: str, target: str, *, may_stay: bool = False) -> None:
         detail = {"source.path": source, "dest.path": target}
-        await self._watched("Move", detail, self._storage.move(source, target))
+        await self._watched("Move", detail, self._storage.move(source, target, may_stay=may_stay))
 
     async def delete(self, key: str, *, if_empty: bool = False) -> None:
         await self._watched("Delete", {"path": key}, self._storage.delete(key, if_empty=if_empty))

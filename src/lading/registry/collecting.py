@@ -183,10 +183,10 @@ class Collector:
     async def _batch(self, quarantine: Quarantine) -> Batch:
         """One that can be put into: the last, or a new one.
 
-        Where a move is a copy and a removal, who puts a thing into the batch from which another brings it back
-        could remove what is left of it: no two collectors share a batch there.
+        Where a move is a copy and a removal, two who put the same into one batch could spoil each other's copy: no
+        two collectors share a batch there.
         """
-        known = [self.own] if self.storage.traits.flat else await quarantine.batches(COLLECTED)
+        known = await quarantine.batches(COLLECTED) if self.storage.traits.renames else [self.own]
         batches = [batch for batch in known if batch is not None and self._takes(batch)]
         batch = self.own = batches[-1] if batches else await quarantine.begin(COLLECTED)
         await self.sleep(min(ANNOUNCED_SECONDS, max(0.0, batch.begun + ANNOUNCED_SECONDS - self.clock())))

@@ -231,7 +231,7 @@ class Expiry:
         digests = {key: digest for key in entries if (digest := layout.blob_of(key)) is not None}
         unheld = await self._unheld(set(digests.values()))
         for key, digest in digests.items():
-            if digest not in unheld and await found(self._storage, key) is None:
+            if digest not in unheld:
                 await quarantine.restore(batch, key)
         await quarantine.discard(batch)
 

@@ -100,6 +100,9 @@ class Traits:
     locks: bool = True
     """`hold` keeps out the requests of all processes; otherwise those of its own process alone (decision 0008)."""
 
+    renames: bool = False
+    """A move is one step: nobody ever sees an object at both of its keys, or at none."""
+
     grows: bool = False
     """All processes can read an object while it is written, as cheaply as one that is complete."""
 
@@ -235,10 +238,11 @@ class Storage(Bulk, Protocol):
         """
         ...
 
-    async def move(self, source: str, target: str) -> None:
+    async def move(self, source: str, target: str, *, may_stay: bool = False) -> None:
         """Rename an object, replacing the target; durable on return.
 
-        A missing source leaves the target as it was.
+        A missing source leaves the target as it was. With `may_stay` a driver to which this is a copy and a
+        removal leaves the source where it is.
         """
         ...
 

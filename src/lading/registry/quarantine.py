@@ -1,7 +1,8 @@
 """Quarantine: what was taken out of the registry, but is not gone.
 
 A batch is a directory whose name tells when it was begun, and why: `20260131T120000.000000Z.collected`. Things
-lie in it under the key they had below the root of the registry; to put away and to bring back is a move.
+lie in it under the key they had below the root of the registry; to put away and to bring back is a move. What was
+collected is brought back by a copy alone where that is half of a move: its batch holds it until that is discarded.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import datetime
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from lading.registry import layout
@@ -101,18 +102,36 @@ class Quarantine:
         batches = await self._fresh()
         if not batches:
             return False
-        there = await asyncio.gather(*(found(self.storage, batch.key_of(key)) for batch in batches))
-        for batch, held in zip(batches, there, strict=True):
-            if held is not None and not held.is_directory and await self.restore(batch, key):
+        for _ in range(self._looks):
+            there = await asyncio.gather(*(found(self.storage, batch.key_of(key)) for batch in batches))
+            for batch, held in zip(batches, there, strict=True):
+                if held is not None and not held.is_directory and await self._bring_back(batch, key):
+                    return True
+            if self.storage.traits.renames and await found(self.storage, key) is not None:
                 return True
-        # Somebody else may have brought it back between our misses.
-        return await found(self.storage, key) is not None
+        return False
 
-    async def rescue_listed(self, directory: str) -> None:
-        """Bring back the links that were collected from `directory`: whoever lists misses nothing."""
-        for batch in await self._fresh():
-            for name in await self._names(batch.key_of(directory)):
-                await self.restore(batch, f"{directory}/{name}/link")
+    async def rescue_listed(self, directory: str, listed: Callable[[], Awaitable[Sequence[str]]]) -> set[str]:
+        """Bring back the links that were collected from `directory`. Returns all names, those `listed` included.
+
+        What is put away between the looks is in the second.
+        """
+        names = set(await listed())
+        batches = await self._fresh()
+        for _ in range(self._looks if batches else 0):
+            for batch in batches:
+                for name in await self._names(batch.key_of(directory)):
+                    if name not in names:
+                        await self._bring_back(batch, f"{directory}/{name}/link")
+                        names.add(name)
+            if self.storage.traits.renames:
+                names.update(await listed())
+        return names
+
+    @property
+    def _looks(self) -> int:
+        """Somebody else may bring a thing back between two looks, and a collector put it away again."""
+        return 2 if self.storage.traits.renames else 1
 
     async def forget(self, key: str) -> bool:
         """Delete what was collected from `key`, or from below it. True if there was anything."""
@@ -131,9 +150,13 @@ class Quarantine:
         return batches
 
     async def restore(self, batch: Batch, key: str) -> bool:
-        """Bring one thing back to `key`, over what lies there. False where the batch does not hold it."""
+        """Bring one thing back to `key`. False where something lies there, or the batch does not hold it."""
+        return await found(self.storage, key) is None and await self._bring_back(batch, key)
+
+    async def _bring_back(self, batch: Batch, key: str) -> bool:
         try:
-            await self.storage.move(batch.key_of(key), key)
+            # Whoever removed what was collected could remove what somebody else puts away in that moment.
+            await self.storage.move(batch.key_of(key), key, may_stay=batch.reason == COLLECTED)
         except PathNotFoundError:
             return False
         return True

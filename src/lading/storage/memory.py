@@ -65,7 +65,7 @@ class MemoryStorage:
     """See `lading.registry.ports.Storage`."""
 
     name = DRIVER
-    traits = Traits(shared=False, grows=True)
+    traits = Traits(shared=False, renames=True, grows=True)
 
     def __init__(self) -> None:
         self._root = _Directory(time.time())
@@ -115,7 +115,7 @@ class MemoryStorage:
             self._place(key, found)
         return MemoryWriter(self, key, found)
 
-    async def move(self, source: str, target: str) -> None:
+    async def move(self, source: str, target: str, *, may_stay: bool = False) -> None:  # noqa: ARG002
         check_key(DRIVER, target)
         node = self._node(source)
         if source == target:

@@ -96,7 +96,7 @@ class FilesystemStorage:
     """See `lading.registry.ports.Storage`. `threads` bounds the calls that wait for the disk at once."""
 
     name = DRIVER
-    traits = Traits(shared=True, grows=True)
+    traits = Traits(shared=True, renames=True, grows=True)
 
     def __init__(self, root: str, threads: int = 100) -> None:
         self._root = os.path.abspath(root)
@@ -172,7 +172,7 @@ class FilesystemStorage:
                 raise
         return FileWriter(self._threads, descriptor, self._root, key, size)
 
-    async def move(self, source: str, target: str) -> None:
+    async def move(self, source: str, target: str, *, may_stay: bool = False) -> None:  # noqa: ARG002
         source_path, target_path = self._path(source), self._path(target)
         with _StorageErrors(source):
             await self._in_thread(changes.move, source_path, target_path)

@@ -218,13 +218,13 @@ class FrostfsStorage:
         await self.remove([info for info in replaced if info.id != record.id])
         await self.objects.delete([record.id])
 
-    async def move(self, source: str, target: str) -> None:
+    async def move(self, source: str, target: str, *, may_stay: bool = False) -> None:
         check_key(DRIVER, target)
         reader = await self.open(source)
         if source == target:
             return await reader.close()
         chain = Chain(self.objects, uuid.uuid4().bytes)
-        moved = await self.under(source)
+        moved = [] if may_stay else await self.under(source)
         try:
             while data := await reader.read(WHOLE_BYTES):
                 await chain.add(data)

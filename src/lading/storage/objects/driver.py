@@ -117,13 +117,14 @@ class ObjectStorage:
         self._writing[name] = writer = ObjectWriter(self, self._bucket, key, name, claim, pending, rest)
         return writer
 
-    async def move(self, source: str, target: str) -> None:
+    async def move(self, source: str, target: str, *, may_stay: bool = False) -> None:
         name, to = self._name(source), self._name(target)
 
         async def move() -> bool:
             if not await self._bucket.copy(name, to):
                 return False
-            await self._bucket.remove(name)
+            if not may_stay:
+                await self._bucket.remove(name)
             return True
 
         if source != target and not await to_the_end(move()):

@@ -138,7 +138,7 @@ class S3Storage:
         self._writers[key] = writer
         return writer
 
-    async def move(self, source: str, target: str) -> None:
+    async def move(self, source: str, target: str, *, may_stay: bool = False) -> None:
         name = self._bucket.name(check_key(DRIVER, source))
         check_key(DRIVER, target)
         size = 0
@@ -146,7 +146,8 @@ class S3Storage:
             size = (await self._bucket.call("head_object", source, Key=name))["ContentLength"]
         if source != target:
             await multipart.copy(self._bucket, source, target, size)
-            await self._bucket.call("delete_object", source, Key=name)
+            if not may_stay:
+                await self._bucket.call("delete_object", source, Key=name)
 
     async def delete(self, key: str, *, if_empty: bool = False) -> None:
         check_key(DRIVER, key)

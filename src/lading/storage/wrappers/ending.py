@@ -15,9 +15,9 @@ class EndingStorage(PassingStorage):
         super().__init__(inner)
         self._end = end
 
-    async def move(self, source: str, target: str) -> None:
+    async def move(self, source: str, target: str, *, may_stay: bool = False) -> None:
         try:
-            await self.inner.move(source, target)
+            await self.inner.move(source, target, may_stay=may_stay)
         finally:
             self._end()
 

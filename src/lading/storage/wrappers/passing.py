@@ -41,8 +41,8 @@ class PassingStorage:
     def writer(self, key: str, *, append: bool) -> Coroutine[Any, Any, Writer]:
         return self.inner.writer(key, append=append)
 
-    def move(self, source: str, target: str) -> Coroutine[Any, Any, None]:
-        return self.inner.move(source, target)
+    def move(self, source: str, target: str, *, may_stay: bool = False) -> Coroutine[Any, Any, None]:
+        return self.inner.move(source, target, may_stay=may_stay)
 
     def delete(self, key: str, *, if_empty: bool = False) -> Coroutine[Any, Any, None]:
         return self.inner.delete(key, if_empty=if_empty)

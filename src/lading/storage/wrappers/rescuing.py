@@ -20,7 +20,7 @@ class Quarantine(Protocol):
 
     async def rescue(self, key: str) -> bool: ...
 
-    async def rescue_listed(self, directory: str) -> None: ...
+    async def rescue_listed(self, directory: str, listed: Callable[[], Awaitable[Sequence[str]]]) -> set[str]: ...
 
     async def forget(self, key: str) -> bool: ...
 
@@ -58,16 +58,25 @@ class RescuingStorage(PassingStorage):
     def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""
     ) -> Coroutine[Any, Any, Sequence[str]]:
-        listing = self.inner.list(key, after=after, limit=limit, holding=holding)
-        return self._rescuing_listed(key, listing) if self._is_list(key) else listing
+        if self._is_list(key):
+            return self._list_rescuing(key, after, limit, holding)
+        return self.inner.list(key, after=after, limit=limit, holding=holding)
 
-    async def _rescuing_listed(self, key: str, listing: Coroutine[Any, Any, Sequence[str]]) -> Sequence[str]:
-        try:
-            await self._quarantine.rescue_listed(key)
-        except BaseException:
-            listing.close()
-            raise
-        return await listing
+    async def _list_rescuing(self, key: str, after: str, limit: int | None, holding: str) -> Sequence[str]:
+        missing: PathNotFoundError | None = None
+
+        async def listed() -> Sequence[str]:
+            nonlocal missing
+            try:
+                return await self.inner.list(key, after=after, limit=limit, holding=holding)
+            except PathNotFoundError as error:
+                missing = error
+                return []
+
+        names = await self._quarantine.rescue_listed(key, listed)
+        if missing is not None and not names:
+            raise missing
+        return sorted(name for name in names if name > after)[:limit]
 
     def put_all(self, *stages: Objects, upon: Sequence[str] = ()) -> Coroutine[Any, Any, None]:
         if not upon:

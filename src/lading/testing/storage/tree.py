@@ -202,6 +202,17 @@ async def case_move_replaces(t: Trial) -> None:
     await t.assert_missing(source)
 
 
+async def case_move_may_leave_the_source(t: Trial) -> None:
+    source, target = t.key("source"), t.key("target")
+    await t.storage.put(source, noise(32))
+    await t.storage.move(source, target, may_stay=True)
+    equal(await t.peer.get(target), noise(32), "the target")
+    if t.storage.traits.renames:
+        await t.assert_missing(source)
+    else:
+        equal(await t.peer.get(source), noise(32), "the source")
+
+
 async def case_move_nothing(t: Trial) -> None:
     source, target, new = t.key("missing"), t.key("target"), t.key("new", "target")
     await t.storage.put(target, b"content")

@@ -1,0 +1,117 @@
+"""What is brought back by two at once while a collector puts it away (decision 0010)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+from tests.registry.turns import Actor, Clock, RenamingTurn, Stage, Turn, rescuing
+
+from lading.oci.digest import Digest
+from lading.oci.names import RepositoryName
+from lading.registry import layout, links
+from lading.registry.ports import PathNotFoundError, Storage
+from lading.registry.quarantine import COLLECTED, Quarantine
+from lading.storage.memory import MemoryStorage
+
+NAME = RepositoryName("app")
+SUBJECT, DIGEST = Digest.of(b"what it is about"), Digest.of(b"a signature")
+LINK = layout.referrer_link(NAME, SUBJECT, DIGEST)
+BLOB = layout.blob_data(DIGEST)
+LIST = layout.referrers(NAME, SUBJECT, DIGEST.algorithm)
+
+SWITCHES = 4
+"""So often at most somebody else goes on though who was at it could."""
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@dataclasses.dataclass
+class Order:
+    """Who makes each step: as `wanted` at first, then whoever made the last."""
+
+    wanted: tuple[int, ...]
+    made: list[tuple[list[int], int]] = dataclasses.field(default_factory=list)
+    """At each step who could go on, and who did."""
+
+    def choose(self, stage: Stage) -> Callable[[int, list[Actor]], Actor]:
+        def choose(step: int, ready: list[Actor]) -> Actor:
+            numbers = [stage.actors.index(actor) for actor in ready]
+            number = self.wanted[step] if step < len(self.wanted) else self.last(step)
+            if number not in numbers:
+                number = numbers[0]
+            self.made.append((numbers, number))
+            return stage.actors[number]
+
+        return choose
+
+    def last(self, step: int) -> int:
+        return self.made[step - 1][1] if step else 0
+
+    def others(self) -> Iterator[Order]:
+        """The orders that begin as this one was wanted, and differ from it later, for the first time."""
+        chosen = [number for _, number in self.made]
+        switches = 0
+        for step, (ready, number) in enumerate(self.made):
+            could_go_on = bool(step) and self.last(step) in ready
+            if step >= len(self.wanted):
+                for other in ready:
+                    switched = could_go_on and other != self.last(step)
+                    if other != number and switches + switched <= SWITCHES:
+                        yield Order((*chosen[:step], other))
+            switches += could_go_on and number != self.last(step)
+
+
+async def every_order(play: Callable[[Order], Awaitable[None]]) -> int:
+    pending, played = [Order(())], 0
+    while pending:
+        order = pending.pop()
+        await play(order)
+        played += 1
+        pending += order.others()
+    return played
+
+
+async def looked_for(storage: Storage) -> None:
+    await storage.stat(BLOB)
+
+
+async def listed(storage: Storage) -> None:
+    assert await storage.list(LIST) == [DIGEST.encoded]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("turn", [Turn, RenamingTurn], ids=["copies", "renames"])
+@pytest.mark.parametrize("away", [True, False], ids=["away", "about-to-be"])
+@pytest.mark.parametrize(("look", "key"), [(looked_for, BLOB), (listed, LINK)], ids=["blob", "referrer"])
+async def test_two_bring_back_what_is_put_away(
+    clock: Clock, look: Callable[[Storage], Awaitable[None]], key: str, away: bool, turn: type[Turn]
+) -> None:
+    async def play(order: Order) -> None:
+        storage = MemoryStorage()
+        quarantine = Quarantine(storage)
+        await storage.put(key, links.content(DIGEST))
+        before = await quarantine.begin(COLLECTED)
+        clock.now += 1
+        batch = await quarantine.begin(COLLECTED)
+        if away:
+            await quarantine.put_away(before, key)
+        stage = Stage(storage, clock, turn)
+
+        async def put_away(mine: Turn) -> None:
+            with contextlib.suppress(PathNotFoundError):
+                await Quarantine(mine).put_away(batch, key)
+
+        for _ in range(2):
+            stage.act(lambda mine: look(rescuing(mine)))
+        stage.act(put_away)
+        await stage.play(order.choose(stage))
+        await look(rescuing(storage))
+
+    assert await every_order(play) > 100
