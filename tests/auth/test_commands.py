@@ -223,7 +223,7 @@ def test_a_robot_signs_in_at_a_running_registry(
     assert _eventually(lambda: registry.client.request("GET", "/v2/alice/x/tags/list", headers).status == 403)
     assert main(["auth", "robot", "revoke", "ci", config]) == 0
     assert _eventually(lambda: registry.client.request("GET", "/v2/team/x/tags/list", headers).status == 401)
-    assert 'reason=\\"unknown user or wrong password\\" user=\\"robot+ci\\"' in registry.log.read_text()
+    registry.said(re.escape('reason=\\"unknown user or wrong password\\" user=\\"robot+ci\\"'))
 
 
 def test_keys_of_a_url(start_lading: StartRegistry) -> None:

@@ -130,8 +130,7 @@ def test_a_disk_cache_over_s3(store: Gateway, tmp_path: Path, start_lading: Star
     assert part.body == blobs[first][1000:200_001]
     files = [path for path in (tmp_path / "cache/blobs").rglob("*") if path.is_file()]
     assert 0 < sum(path.stat().st_size for path in files) <= 1_000_000
-    [debug] = re.findall(r"debug server listening (127\.0\.0\.1:\d+)", registry.log.read_text())
-    text = Client(debug).request("GET", "/metrics").expect(200).body.decode()
+    text = registry.debug().request("GET", "/metrics").expect(200).body.decode()
     figures = dict(re.findall(r"(?m)^lading_disk_cache_(\w+)_total ([\d.]+)$", text))
     assert float(figures["hits"]) >= 1
     assert float(figures["misses"]) >= 5

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 
 import pytest
 from tests.notify.receiver import receiver, settings
 from tests.notify.test_delivery import EMPTY, arrive, eventually, manifest, push
-from tests.servers.client import Client
 from tests.servers.process import Registry
 from tests.servers.serving import Serving
 
@@ -159,9 +157,7 @@ def test_operators_see_what_is_sent_and_no_secret(start_lading, metrics):
         extra["http"] = {"debug": {"addr": "127.0.0.1:0", "prometheus": {"enabled": metrics}}}
         registry = start_lading(extra=extra)
         registry.client.push_blob("r", EMPTY.digest, EMPTY.data)
-        eventually(lambda: "debug server listening" in registry.log.read_text())
-        [debug] = re.findall(r"debug server listening (127\.0\.0\.1:\d+)", registry.log.read_text())
-        pages = Client(debug)
+        pages = registry.debug()
 
         def vars_show_it() -> bool:
             page = pages.get("/debug/vars").expect(200)
@@ -196,10 +192,10 @@ def test_operators_see_what_waits_while_it_waits(start_lading):
         extra["http"] = {"debug": {"addr": "127.0.0.1:0"}}
         registry = start_lading(extra=extra)
         push(registry, range(12))
-        [debug] = re.findall(r"debug server listening (127\.0\.0\.1:\d+)", registry.log.read_text())
+        debug = registry.debug()
 
         def metrics() -> dict[str, int]:
-            [endpoint] = Client(debug).get("/debug/vars").json()["registry"]["notifications"]["endpoints"]
+            [endpoint] = debug.get("/debug/vars").json()["registry"]["notifications"]["endpoints"]
             return dict(endpoint["Metrics"])
 
         eventually(lambda: (metrics()["Pending"], metrics()["Events"]) == (12, 12))

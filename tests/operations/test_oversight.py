@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from tests.operations.watched import STOCK
 from tests.servers import content
-from tests.servers.client import Client
 from tests.servers.peers import executable
 
 
@@ -102,8 +101,9 @@ def test_variables(watched):
 
 
 def test_the_debug_listener_is_named(watched):
-    [named] = re.findall(r"debug server listening (127\.0\.0\.1:\d+)", watched.log.read_text())
-    Client(named).request("GET", "/debug/health").expect(200)
+    named = re.compile(r"debug server listening (127\.0\.0\.1:\d+)\D")
+    watched.until(lambda: named.findall(watched.log.read_text()), [watched.debug.host])
+    watched.debug.request("GET", "/debug/health").expect(200)
 
 
 def test_what_the_caches_are_asked_for_is_counted(watched):

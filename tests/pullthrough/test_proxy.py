@@ -363,12 +363,7 @@ def test_figures(start_lading: StartRegistry, upstream: Between, package: Packag
         cache.client.pull(NAME, "1.0")
         until(lambda: all(stored(cache, blob.digest) for blob in package.blobs))
     cache.client.get(f"/v2/{NAME}/manifests/2")
-    found = [line for line in cache.log.read_text().splitlines() if "debug server listening" in line]
-    host = found[0].partition("listening ")[2].partition('"')[0].strip()
-    connection = http.client.HTTPConnection(host, timeout=10)
-    connection.request("GET", "/metrics")
-    lines = connection.getresponse().read().decode().splitlines()
-    connection.close()
+    lines = cache.debug().get("/metrics").expect(200).body.decode().splitlines()
     blobs, size = len(package.blobs), sum(len(blob.data) for blob in package.blobs)
     expected = {
         'registry_proxy_requests_total{type="blob"}': 2 * blobs,

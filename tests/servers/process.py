@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -145,6 +146,19 @@ class Registry:
             return self.client.request("GET", self._base).status in {200, 401}
         except (OSError, http.client.HTTPException):
             return False
+
+    def said(self, pattern: str) -> re.Match[str]:
+        """Where the log first has it, which is waited for: it may come some time after the first answer."""
+        deadline = time.monotonic() + START_SECONDS
+        while (found := re.search(pattern, self.log.read_text(errors="replace"))) is None:
+            if time.monotonic() > deadline:
+                raise RegistryProcessError(self._story(f"did not say {pattern!r} within {START_SECONDS:.0f} s"))
+            time.sleep(0.02)
+        return found
+
+    def debug(self) -> Client:
+        """A client of its debug listener, which is started apart from those that answer `/v2/`."""
+        return Client(self.said(r"debug server listening (127\.0\.0\.1:\d+)\D")[1])
 
     def stop(self) -> None:
         """SIGTERM, as an operator would; a registry that ignores it is killed and reported."""
