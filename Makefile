@@ -2,6 +2,8 @@
 
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 RUN := $(UV) run --frozen
+# Tests start Python some thousand times: without its cache each start compiles everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 TESTS := $(RUN) pytest -n auto --dist loadgroup
 
 .PHONY: serve test test-fast lint bench bench-collection docs peers setup clean
