@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.registry.test_collect import digests, store
-from tests.registry.turns import DAY, HOUR, Clock, alone, rescuing
+from tests.registry.turns import DAY, HOUR, Clock, alone, copying, rescuing
 from tests.servers import content
 from tests.servers.content import Package
 from tests.wire.compositions import dump
@@ -131,9 +131,10 @@ async def test_what_is_asked_for_comes_back_and_stays_if_it_is_tagged(clock: Clo
     assert await Quarantine(storage).batches() == []
 
 
-async def test_a_mark_brings_back_what_is_needed(clock: Clock) -> None:
+@pytest.mark.parametrize("over", [lambda storage: storage, copying], ids=["renames", "copies"])
+async def test_a_mark_brings_back_what_is_needed(clock: Clock, over: Callable[[Storage], Storage]) -> None:
     """The tag was written by somebody who had looked before the manifest was put away."""
-    storage = MemoryStorage()
+    storage = over(MemoryStorage())
     await garbage(storage, clock, manifest=True)
     await alone(storage, RULES, clock, 1, 0)
     digest = Digest(IMAGE.manifest.digest)
@@ -141,7 +142,9 @@ async def test_a_mark_brings_back_what_is_needed(clock: Clock) -> None:
     done: list[Round] = []
     collector = Collector(storage, RULES, done.append, lambda: clock.now, _no_time)
     await collector.round()
-    assert done[0].restored == 2 + 2 * len(IMAGE.blobs), "links and data of the manifest and each blob"
+    await collector.round()
+    brought = [2 + 2 * len(IMAGE.blobs), 0]
+    assert [round_.restored for round_ in done] == brought, "links and data of the manifest and each blob"
     clock.now += 10
     plain = Registry.over(storage)
     assert await pull(plain, APP, Tag("late")) == digests(IMAGE)

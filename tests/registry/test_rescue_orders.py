@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from tests.registry.turns import Actor, Clock, RenamingTurn, Stage, Turn, rescuing
+from tests.registry.turns import Actor, Clock, RenamingTurn, Stage, Turn, copying, rescuing
 
 from lading.oci.digest import Digest
 from lading.oci.names import RepositoryName
@@ -115,3 +115,18 @@ async def test_two_bring_back_what_is_put_away(
         await look(rescuing(storage))
 
     assert await every_order(play) > 100
+
+
+async def test_a_deletion_takes_what_the_batch_still_holds(clock: Clock) -> None:
+    storage = copying(MemoryStorage())
+    await storage.put(BLOB, b"a layer")
+    quarantine = Quarantine(storage)
+    batch = await quarantine.begin(COLLECTED)
+    await quarantine.put_away(batch, BLOB)
+    serving = rescuing(storage)
+    await serving.stat(BLOB)
+    assert [key async for key, _ in quarantine.entries(batch)] == [BLOB]
+    await serving.delete(BLOB)
+    with pytest.raises(PathNotFoundError):
+        await serving.stat(BLOB)
+    assert [key async for key, _ in quarantine.entries(batch)] == []

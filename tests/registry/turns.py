@@ -136,6 +136,14 @@ class RenamingTurn(Turn):
         await self._prune(source)
 
 
+def copying(inner: Storage) -> Turn:
+    """For one who is alone: a move is a copy and a removal."""
+
+    async def at_once() -> None: ...
+
+    return Turn(inner, at_once)
+
+
 def rescuing(storage: Storage) -> RescuingStorage:
     """As whoever serves has it."""
     return RescuingStorage(
