@@ -1,7 +1,7 @@
 """Garbage collection of a large storage: what it costs, beside the original's, and what pulls notice of it.
 
 Commands first: a dry run and a real one of each registry, over the same directory, whose garbage is put back
-each time. Then a registry that collects while it serves. Pulls come at a fixed rate; its housekeeping process is
+each time. Then a registry that collects while it serves. Pulls come at a fixed rate; its collecting process is
 stopped and goes on by turns of a few seconds, while it marks and while it puts away: so both kinds of turn see the
 same machine.
 """
@@ -156,8 +156,8 @@ class Pulls:
             wire.ask("GET", f"{repository}/blobs/{digest}")
 
 
-class _House:
-    """The process that keeps house: the only one of a registry's that reads and moves what nobody asks for."""
+class _Collecting:
+    """The process that collects: the only one of a registry's that reads and moves what nobody asks for."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -184,16 +184,16 @@ def online(system: System, tree: Tree, folder: Path, options: argparse.Namespace
     maintenance = COLLECTING.format(rate=options.rate)
     with serving(system, directory(tree.root), folder / "online", maintenance=maintenance) as running:
         log = folder / f"online/{system.name}.log"
-        house = _House(_busiest(running.tree.root, log))
+        collecting = _Collecting(_busiest(running.tree.root, log))
         with Pulls(running.port, tree, options.pulls, tree.seed) as pulls:
             pulls.turn(options.seconds)  # what is cold at first is nobody's
             begun = time.perf_counter()
-            done.turns["marking"] = _turns(house, pulls, options, lambda: not _puts_away(tree))
+            done.turns["marking"] = _turns(collecting, pulls, options, lambda: not _puts_away(tree))
             _await(lambda: _puts_away(tree), MARKING_SECONDS, "the round did not end marking")
-            done.marking = time.perf_counter() - begun - house.stopped + options.seconds
+            done.marking = time.perf_counter() - begun - collecting.stopped + options.seconds
             time.sleep(options.seconds)
-            done.turns["putting away"] = _turns(house, pulls, options, lambda: True)
-        done.peak = house.peak()
+            done.turns["putting away"] = _turns(collecting, pulls, options, lambda: True)
+        done.peak = collecting.peak()
     return done
 
 
@@ -202,7 +202,7 @@ def _puts_away(tree: Tree) -> bool:
 
 
 def _busiest(parent: int, log: Path) -> int:
-    """The housekeeping process begins by itself: of the registry's children it is the one that uses the CPU."""
+    """The process begins by itself: of the registry's children it is the one that uses the CPU."""
     _await(lambda: "garbage collection begins" in log.read_text(), START_SECONDS, "the registry does not collect")
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     time.sleep(2.0)
@@ -214,15 +214,17 @@ def _ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def _turns(house: _House, pulls: Pulls, options: argparse.Namespace, goes_on: Callable[[], bool]) -> Turns:
+def _turns(
+    collecting: _Collecting, pulls: Pulls, options: argparse.Namespace, goes_on: Callable[[], bool]
+) -> Turns:
     """As many as wanted, or as long as the phase lasts."""
     turns = Turns()
     while len(turns.idle) < options.turns and goes_on():
-        house.stop()
+        collecting.stop()
         try:
             idle = pulls.turn(options.seconds)
         finally:
-            house.go_on()
+            collecting.go_on()
         during = pulls.turn(options.seconds)
         if goes_on():
             turns.idle.append(idle)

@@ -33,7 +33,7 @@ from lading.operations.accesslog import AccessLog
 from lading.operations.figures import Figures
 from lading.operations.housekeeping import Chore, Purging
 from lading.oversight import Oversight
-from lading.registry.collecting import Collector
+from lading.registry.collecting import Collecting, Collector
 from lading.registry.ports import Descriptors, Storage
 from lading.registry.registry import Registry
 from lading.registry.retaining import Retainer
@@ -111,11 +111,13 @@ def processes(
     retains = retention.scheduled(configuration)
     if retains is not None and not shared.traits.shared:
         raise BuildError(f"retention.enabled: only one process sees what {shared.name} holds")
-    reasons = (purges, overseen, collects, retains)
+    reasons = (purges, overseen, retains)
     busy = any(reason is not None for reason in reasons) or configuration.notifications.active
     if busy or (pulling(configuration) and shared.traits.shared):
         work = functools.partial(keep_house, configuration, purges, overseen)
         serving["housekeeping"] = Role(work, None if overseen is None else overseen.debug)
+    if collects is not None:
+        serving["collecting"] = Role(functools.partial(collect_garbage, configuration, collects, overseen))
     if where.tls is not None and where.tls.acme is not None and where.tls.acme.hosts:
         serving["certificates"] = Role(functools.partial(have_issued, where.tls.acme))
     return serving
@@ -275,10 +277,6 @@ def _tell(gate: Gate, healthy: bool) -> None:
     gate.closed = not healthy
 
 
-COLLECTING_NICE = 10
-"""Marking reads as fast as it can: those who serve come first, where there is not enough for all."""
-
-
 def keep_house(configuration: Configuration, purges: Purging | None, overseen: Oversight | None) -> int:
     """Run until SIGTERM."""
 
@@ -289,10 +287,6 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
         if purges is not None:
             abort = functools.partial(abort_older, configuration)
             chores.append(functools.partial(housekeeping.purge_regularly, watched, purges, abort))
-        collects = maintenance.collecting(configuration)
-        if collects is not None:
-            os.nice(COLLECTING_NICE)
-            chores.append(Collector(watched, collects, functools.partial(oversight.collected, figures)).run)
         events = None
         if configuration.notifications.active:
             from lading.compose import notify  # noqa: PLC0415  what it needs takes long to import
@@ -315,6 +309,23 @@ def keep_house(configuration: Configuration, purges: Purging | None, overseen: O
         finally:
             if events is not None:
                 events.close()
+
+    asyncio.run(run())
+    return 0
+
+
+def collect_garbage(configuration: Configuration, rules: Collecting, overseen: Oversight | None) -> int:
+    """Run until SIGTERM, in a process that has nothing else to do: it waits for all others."""
+
+    async def run() -> None:
+        figures = oversight.figures(configuration, overseen)
+        watched = storage(configuration, functools.partial(oversight.watched, counting=figures))
+        if overseen is not None:
+            oversight.enlist(overseen.address, figures)
+        # The thread that answers the housekeeping process does not.
+        housekeeping.give_way()
+        collector = Collector(watched, rules, functools.partial(oversight.collected, figures))
+        await housekeeping.keep_house([collector.run])
 
     asyncio.run(run())
     return 0

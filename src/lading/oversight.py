@@ -167,8 +167,11 @@ def tracing(exporter: str) -> Tracing | None:
     return Tracing.to(exporter)
 
 
-def enlist(address: bytes, counting: Figures | None, tell: agent.Tell) -> None:
-    """Let the housekeeping process ask this worker. To be called where its event loop runs, or is set."""
+def enlist(address: bytes, counting: Figures | None, tell: agent.Tell | None = None) -> None:
+    """Let the housekeeping process ask this one. To be called where its event loop runs, or is set.
+
+    A worker is to `tell` whether the registry is healthy; others have nobody to tell.
+    """
     Agent(address, Respondent(counting, asyncio.get_event_loop()), tell).start()
 
 

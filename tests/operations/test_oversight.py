@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +69,21 @@ def test_retention_runs_in_the_housekeeping_process_and_is_counted(start):
     assert watched.client.tags("other/app") == ["pr-1"]
     told = watched.log.read_text()
     assert told.count("retention: deleting tag pr-") == told.count("audit: retention") == 2
+
+
+def test_collection_has_a_process_of_its_own_that_waits_for_others_and_is_counted(start):
+    maintenance = {"garbagecollection": {"enabled": True, "interval": "100ms", "grace": "1ms"}}
+    watched = start(STOCK, REGISTRY_STORAGE_MAINTENANCE=json.dumps(maintenance))
+    blob = content.image("one").blobs[0]
+    watched.client.push_blob("team/app", blob.digest, blob.data)
+    put_away = [len(blob.data), 1]
+    names = ("lading_garbage_put_away_bytes_total{}", "lading_garbage_put_away_total{}")
+    watched.until(lambda: [watched.metrics()[name] for name in names], put_away)
+    assert watched.metrics()["lading_workers{}"] == 2
+    parent = watched.process.pid
+    children = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    policies = [os.sched_getscheduler(child) for child in children]
+    assert sorted(policies) == [os.sched_getscheduler(0)] * 3 + [os.SCHED_IDLE]
 
 
 def test_a_worker_that_is_stopped_does_not_stop_the_scrape(watched):

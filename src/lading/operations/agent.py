@@ -93,9 +93,9 @@ class Respondent:
 
 
 class Agent:
-    """`address` is that of the `meeting_point`; `tell` hears whether the registry is healthy."""
+    """`address` is that of the `meeting_point`; `tell` hears whether the registry is healthy: a worker's does."""
 
-    def __init__(self, address: bytes, respondent: Respondent, tell: Tell) -> None:
+    def __init__(self, address: bytes, respondent: Respondent, tell: Tell | None) -> None:
         self._name = secrets.token_hex(8)
         self._address = address
         self._respondent = respondent
@@ -113,7 +113,7 @@ class Agent:
             ):
                 line.connect(self._address)
                 if own_kin(line) is not None:
-                    line.sendall(encode({"name": self._name}))
+                    line.sendall(encode({"name": self._name, "serves": self._tell is not None}))
                     self._serve(line)
             time.sleep(RETRY_SECONDS)
 
@@ -121,7 +121,8 @@ class Agent:
         while True:
             message: Message = orjson.loads(_receive(line, frame_length(_receive(line, _LENGTH.size))))
             if "healthy" in message:
-                self._tell(bool(message["healthy"]))
+                if self._tell is not None:
+                    self._tell(bool(message["healthy"]))
             elif message["ask"] == "profile":
                 threading.Thread(target=self._reply, args=(line, message), name="profile", daemon=True).start()
             else:

@@ -36,10 +36,14 @@ _HEAD_BYTES = 4
 
 @dataclass(eq=False, slots=True)
 class Worker:
-    """A line to a process. `name` is its own for life; `figures` are those it handed over last."""
+    """A line to a process. `name` is its own for life; `figures` are those it handed over last.
+
+    One that does not `serve` is asked like others, but is not counted as a worker.
+    """
 
     name: str
     pid: int
+    serves: bool
     writer: asyncio.StreamWriter
     figures: Series = field(default_factory=dict)
     waiting: dict[int, asyncio.Future[object]] = field(default_factory=dict)
@@ -101,7 +105,9 @@ class Collector:
             catalogue.add(total, worker.figures)
         for figures in [self._forgotten, *self._gone.values()]:
             catalogue.add(total, figures)
-        catalogue.add(total, self._of_workers(sum(answer is None for answer in answers.values())))
+        catalogue.add(
+            total, self._of_workers(sum(worker.serves and answer is None for worker, answer in answers.items()))
+        )
         catalogue.add(total, self._of_processes())
         for metric in catalogue.METRICS:
             for labels in metric.initial:
@@ -110,7 +116,7 @@ class Collector:
 
     def _of_workers(self, silent: int) -> Series:
         return {
-            (catalogue.WORKERS.name, ()): [len(self._workers)],
+            (catalogue.WORKERS.name, ()): [sum(worker.serves for worker in self._workers)],
             (catalogue.RESTARTS.name, ()): [max(0, self._met - self._expected)],
             (catalogue.SILENT.name, ()): [silent],
             (catalogue.INFO.name, (platform.python_version(), __version__)): [1],
@@ -150,9 +156,9 @@ class Collector:
             if pid is None or not isinstance(first.get("name"), str):
                 return
             known = self._gone.pop(first["name"], None)
-            worker = Worker(first["name"], pid, writer, known or {})
+            worker = Worker(first["name"], pid, bool(first.get("serves", True)), writer, known or {})
             if known is None:
-                self._met += 1
+                self._met += worker.serves
             self._workers.add(worker)
             try:
                 writer.write(encode({"healthy": self._healthy}))

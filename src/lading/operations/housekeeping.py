@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import os
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -35,6 +36,14 @@ async def keep_house(chores: Sequence[Chore]) -> None:
         task.result()
     if stopping not in done:
         raise RuntimeError("a chore of the housekeeping process has ended by itself")
+
+
+def give_way() -> None:
+    """This thread, and those that it starts, work when others do not, and read from a disk when others do not."""
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.nice(19)
 
 
 @dataclass(frozen=True, slots=True)
