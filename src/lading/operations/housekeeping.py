@@ -40,9 +40,9 @@ async def keep_house(chores: Sequence[Chore]) -> None:
 
 def give_way() -> None:
     """This thread, and those that it starts, work when others do not, and read from a disk when others do not."""
-    if hasattr(os, "SCHED_IDLE"):
+    try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    else:
+    except (AttributeError, OSError):  # not on Linux, or not allowed in a container
         os.nice(19)
 
 
