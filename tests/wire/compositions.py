@@ -98,13 +98,20 @@ class World:
     storage: Storage
     client: Client
     writer: Client
+    directory: Path | None = None
+    """Where the content lies, if it lies in files."""
+
+    async def files(self) -> dict[str, bytes]:
+        """All that is stored."""
+        return on_disk(self.directory) if self.directory else await dump(self.storage)
 
 
 async def world(composition: Composition, files: Mapping[str, bytes], directory: Path) -> World:
-    """`directory` must be new; only the filesystem uses it."""
+    """Only the filesystem uses `directory`; what an earlier world has left there is undone."""
     storage = await _storage(composition.storage, files, directory)
     unrestricted = replace(composition, deletes=True, read_only=False, immutable=())
-    return World(composition, storage, Client(composition.open(storage)), Client(unrestricted.open(storage)))
+    client, writer = Client(composition.open(storage)), Client(unrestricted.open(storage))
+    return World(composition, storage, client, writer, None if composition.storage == "memory" else directory)
 
 
 async def _storage(kind: str, files: Mapping[str, bytes], directory: Path) -> Storage:
@@ -113,14 +120,38 @@ async def _storage(kind: str, files: Mapping[str, bytes], directory: Path) -> St
         for key, data in files.items():
             await memory.put(key, data)
         return memory
-    made: set[str] = set()
-    for key, data in files.items():
-        parent = f"{directory}{key.rpartition('/')[0]}"
-        if parent not in made:
-            os.makedirs(parent, exist_ok=True)
-            made.add(parent)
-        Path(f"{directory}{key}").write_bytes(data)
+    write_files(directory, files)
     return FilesystemStorage(str(directory))
+
+
+def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
+    """These and nothing else below `docker` there; what is there as it should be is not written again."""
+    written = set()
+    folders = {f"{directory}{key[:end]}" for key in files for end, letter in enumerate(key) if letter == "/"}
+    for folder, _, names in os.walk(directory / "docker", topdown=False):
+        for name in names:
+            path = Path(folder, name)
+            key = f"{folder}/{name}".removeprefix(str(directory))
+            if key not in files:
+                path.unlink()
+            elif path.read_bytes() == files[key]:
+                written.add(key)
+        if folder not in folders:
+            os.rmdir(folder)
+    for key in files.keys() - written:
+        path = Path(f"{directory}{key}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(files[key])
+
+
+def on_disk(directory: Path) -> dict[str, bytes]:
+    """What `dump` finds in a storage there, without a thread for each name and each size."""
+    found = {}
+    for folder, _, names in os.walk(directory / "docker"):
+        for name in names:
+            path = f"{folder}/{name}"
+            found[path.removeprefix(str(directory))] = Path(path).read_bytes()
+    return found
 
 
 async def dump(storage: Storage, key: str = "/docker") -> dict[str, bytes]:

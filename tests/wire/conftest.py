@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,14 @@ def open_world(tmp_path: Path) -> OpenWorld:
         return await world(composition, files or {}, tmp_path / f"world{count}")
 
     return open_
+
+
+@pytest.fixture(scope="module")
+def memory() -> Iterator[Path]:
+    """A directory in memory, if there is such a file system: it is written anew many times."""
+    shared = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=shared) as path:
+        yield Path(path)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 from collections.abc import Mapping
 
@@ -35,7 +34,7 @@ class Served(Client):
         scope = self.scope_of(method, target, headers, body, length)
         data = body if isinstance(body, bytes) else b"".join([part async for part in _pieces(body)])
         ask = self._by_http2 if self.registry.serving.http2 else self._by_http1
-        return await asyncio.to_thread(ask, method, *scope, data)
+        return ask(method, *scope, data)  # nothing else is to be done meanwhile
 
     def scope_of(
         self, method: str, target: str, headers: Headers, body: Body, length: bool

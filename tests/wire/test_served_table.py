@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 from tests.servers import process
 from tests.servers.process import Registry
 from tests.servers.serving import HTTP2_IN_CLEAR, HTTP2_OVER_TLS, ONE_WORKER, Serving
-from tests.wire.compositions import CONFIGURED, FILESYSTEM, World
+from tests.wire.compositions import CONFIGURED, FILESYSTEM, World, write_files
 from tests.wire.served import Served
 from tests.wire.table import Row
 from tests.wire.test_table import ROWS, check_row
@@ -54,14 +52,6 @@ def registries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Servin
         registry.stop()
 
 
-@pytest.fixture(scope="module")
-def memory() -> Iterator[Path]:
-    """A directory in memory, if there is such a file system: it is written anew many times."""
-    shared = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(dir=shared) as path:
-        yield Path(path)
-
-
 @pytest.fixture
 def registry(
     registries: dict[Serving, Registry],
@@ -86,15 +76,11 @@ async def test_row(registry: Registry, row: Row) -> None:
         write_content(registry.root)
     if (row.kind in {"write", "delete"} and row.status < 400) or "$" in row.target:
         unchanged.unlink(missing_ok=True)
-    client = Served(registry)
-    await check_row(row, composition, World(composition, FilesystemStorage(str(registry.root)), client, client))
+    client, storage = Served(registry), FilesystemStorage(str(registry.root))
+    await check_row(row, composition, World(composition, storage, client, client, registry.root))
 
 
 def write_content(root: Path) -> None:
     """As every row finds it: what an earlier one has changed is undone."""
-    shutil.rmtree(root, ignore_errors=True)
-    for key, data in WORLD.files.items():
-        path = Path(f"{root}{key}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    write_files(root, WORLD.files)
     (root / "unchanged").touch()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from tests.wire.asgi import Answer
-from tests.wire.compositions import ALL, FILESYSTEM, MEMORY, Composition, World, dump, world
+from tests.wire.compositions import ALL, FILESYSTEM, MEMORY, Composition, World, world
 from tests.wire.content import digest
 from tests.wire.rows import blobs, immutable, listings, manifests, paths, pushes, referrers, repositories, uploads
 from tests.wire.table import Row, check, forbidden
@@ -55,37 +54,28 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def directories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    return (tmp_path_factory.mktemp(f"world{number}") for number in itertools.count())
-
-
-@pytest.fixture(scope="module")
 def shared() -> dict[Composition, World]:
     """Worlds that are only read, or asked for what they refuse."""
     return {}
 
 
-async def _world(
-    row: Row, composition: Composition, shared: dict[Composition, World], directories: Iterator[Path]
-) -> World:
+async def _world(row: Row, composition: Composition, shared: dict[Composition, World], memory: Path) -> World:
     changing = row.kind in {"write", "delete"} and row.status < 400
     if changing or "$" in row.target:
-        return await world(composition, WORLD.files, next(directories))
+        return await world(composition, WORLD.files, memory / "changed")
     if composition not in shared:
-        shared[composition] = await world(composition, WORLD.files, next(directories))
+        shared[composition] = await world(composition, WORLD.files, memory / str(len(shared)))
     return shared[composition]
 
 
 @pytest.mark.parametrize(("row", "composition"), CASES)
-async def test_row(
-    row: Row, composition: Composition, shared: dict[Composition, World], directories: Iterator[Path]
-) -> None:
-    await check_row(row, composition, await _world(row, composition, shared, directories))
+async def test_row(row: Row, composition: Composition, shared: dict[Composition, World], memory: Path) -> None:
+    await check_row(row, composition, await _world(row, composition, shared, memory))
 
 
 async def check_row(row: Row, composition: Composition, place: World, files: Files | None = None) -> None:
     """The answer is the row's, and so is what it leaves behind; `files` tells all that is stored."""
-    files = files or (lambda: dump(place.storage))
+    files = files or place.files
     row = forbidden(row, composition) or row
     sessions = await Sessions.prepare(place) if "$" in row.target else None
     before = await _settled(files) if row.kind != "any" and "$" in row.target else None
