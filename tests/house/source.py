@@ -22,13 +22,17 @@ class Module:
     tree: ast.Module
     lines: int
 
-    @property
-    def functions(self) -> Iterator[Function]:
-        return (node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    @functools.cached_property
+    def nodes(self) -> list[ast.AST]:
+        return list(ast.walk(self.tree))
+
+    @functools.cached_property
+    def functions(self) -> list[Function]:
+        return [node for node in self.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
     @property
     def classes(self) -> Iterator[ast.ClassDef]:
-        return (node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef))
+        return (node for node in self.nodes if isinstance(node, ast.ClassDef))
 
     @property
     def place(self) -> str:
@@ -36,8 +40,8 @@ class Module:
 
     def imports(self, *, typing_only: bool = True) -> set[str]:
         """Modules of ours and of others, by full name; names out of a module count as `module.name`."""
-        tree = self.tree if typing_only else _without_type_checking(self.tree)
-        return {name for node in ast.walk(tree) for name in _imported(node)}
+        nodes = self.nodes if typing_only else ast.walk(_without_type_checking(self.tree))
+        return {name for node in nodes for name in _imported(node)}
 
 
 def _imported(node: ast.AST) -> list[str]:

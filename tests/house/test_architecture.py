@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from tests.house.source import Function, Module, modules
 
-SOURCE = modules("src/lading")
-TESTS = modules("tests")
-OURS = {module.name for module in SOURCE}
+pytestmark = pytest.mark.xdist_group("house")  # what one process has read is enough for all rules
+
+SOURCE, TESTS = "src/lading", "tests"
 
 MAX_FILE, MAX_FUNCTION, MAX_PORT, MAX_SOURCE = 500, 80, 12, 45_000
 BANNED = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
@@ -102,20 +103,36 @@ def within(name: str, part: str) -> bool:
 
 def ours(names: set[str]) -> Iterator[str]:
     """The modules of ours behind `module` and `module.name`."""
+    known = {module.name for module in modules(SOURCE)}
     for name in names:
         if within(name, "lading"):
             module = name
-            while module not in OURS:
+            while module not in known:
                 module = module.rpartition(".")[0]
             yield module
 
 
-def ids(module: Module) -> str:
-    return module.place
+def every(*folders: str) -> Callable[[Callable[[Module], None]], Callable[[], None]]:
+    """A rule for one module as a test of all of them, which names each that breaks it."""
+
+    def as_test(rule: Callable[[Module], None]) -> Callable[[], None]:
+        def test() -> None:
+            broken = []
+            for module in itertools.chain.from_iterable(map(modules, folders)):
+                try:
+                    rule(module)
+                except AssertionError as error:
+                    broken.append(f"{module.place}: {error}")
+            assert not broken, "\n".join(broken)
+
+        test.__doc__ = rule.__doc__
+        return test
+
+    return as_test
 
 
-every_source = pytest.mark.parametrize("module", SOURCE, ids=ids)
-every_file = pytest.mark.parametrize("module", [*SOURCE, *TESTS], ids=ids)
+every_source = every(SOURCE)
+every_file = every(SOURCE, TESTS)
 
 
 @every_source
@@ -165,7 +182,7 @@ def test_the_core_does_nothing_but_think(module: Module) -> None:
             assert {name.partition(".")[0] for name in module.imports()} & names == set()
     if within(module.name, "lading.oci"):
         waits = ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith
-        assert [node for node in ast.walk(module.tree) if isinstance(node, waits)] == []
+        assert [node for node in module.nodes if isinstance(node, waits)] == []
 
 
 @every_source
@@ -181,13 +198,15 @@ def test_only_the_configuration_reads_the_environment(module: Module) -> None:
     if within(module.name, "lading.config") or module.name == "lading.client.authfile":
         return  # a client has no configuration: its logins lie where those of other clients do
     reading = {"environ", "environb", "getenv", "putenv", "unsetenv"}
-    attributes = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+    attributes = {node.attr for node in module.nodes if isinstance(node, ast.Attribute)}
     assert attributes & reading == set()
     assert {f"os.{name}" for name in reading} & module.imports() == set()
 
 
 def test_no_import_cycles() -> None:
-    graph = {module.name: set(ours(module.imports(typing_only=False))) - {module.name} for module in SOURCE}
+    graph = {
+        module.name: set(ours(module.imports(typing_only=False))) - {module.name} for module in modules(SOURCE)
+    }
     while leaves := {name for name, needs in graph.items() if not needs & graph.keys()}:
         graph = {name: needs for name, needs in graph.items() if name not in leaves}
     assert graph == {}
@@ -235,7 +254,7 @@ def _length(function: Function) -> int:
 
 
 def test_the_whole_is_not_long() -> None:
-    assert sum(module.lines for module in SOURCE) <= MAX_SOURCE
+    assert sum(module.lines for module in modules(SOURCE)) <= MAX_SOURCE
 
 
 @every_source
@@ -272,7 +291,7 @@ def test_ports_are_narrow(module: Module) -> None:
 @every_source
 def test_errors_are_not_swallowed(module: Module) -> None:
     """A handler that catches everything says why, and does something."""
-    for handler in (node for node in ast.walk(module.tree) if isinstance(node, ast.ExceptHandler)):
+    for handler in (node for node in module.nodes if isinstance(node, ast.ExceptHandler)):
         assert handler.type is not None, f"bare except, line {handler.lineno}"
         if isinstance(handler.type, ast.Name) and handler.type.id in {"Exception", "BaseException"}:
             assert not isinstance(handler.body[0], ast.Pass), f"line {handler.lineno}"
@@ -307,13 +326,15 @@ CHECKS = {"raises", "warns", "fail", "expect", "check"}
 
 def test_tests_assert_something() -> None:
     """By an assertion of their own, or by calling something of the suites that has one."""
-    functions = [function for module in [*TESTS, *modules("src/lading/testing")] for function in module.functions]
+    functions = [
+        function for module in [*modules(TESTS), *modules("src/lading/testing")] for function in module.functions
+    ]
     asserting = {function.name for function in functions if _asserts(function)}
     while found := {f.name for f in functions if f.name not in asserting and _calls(f) & (asserting | CHECKS)}:
         asserting |= found
     idle = [
         f"{module.place}: {function.name}"
-        for module in TESTS
+        for module in modules(TESTS)
         for function in module.functions
         if function.name.startswith("test_")
         and not _asserts(function)
