@@ -45,7 +45,10 @@ CASES = [
         row,
         composition,
         id=f"{composition.title} {row.title}",
-        marks=() if replace(composition, immutable=()) == MEMORY else pytest.mark.slow,
+        marks=[
+            pytest.mark.xdist_group(f"wire-{composition.title}"),
+            *([] if replace(composition, immutable=()) == MEMORY else [pytest.mark.slow]),
+        ],
     )
     for composition in [*ALL, *IMMUTABLE]
     for row in (FIXED_ROWS if composition.immutable else ROWS)
