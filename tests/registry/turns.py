@@ -31,8 +31,14 @@ T = TypeVar("T")
 HOUR = 3600.0
 DAY = 24 * HOUR
 
-SETTLED = 12
-"""So many rounds of the event loop bring everything that can run to its next call."""
+
+async def settled() -> None:
+    """Everything that can run has come to its next call: nothing is left that the event loop could run."""
+    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+    while True:
+        await asyncio.sleep(0)
+        if not ready:
+            return
 
 
 class Clock:
@@ -209,8 +215,7 @@ class Stage:
         """Until all are done; `choose` says who is next among those that can go on. Returns the steps made."""
         steps = 0
         while True:
-            for _ in range(SETTLED):
-                await asyncio.sleep(0)
+            await settled()
             for actor in self.actors:
                 if actor.task is not None and actor.task.done():
                     actor.task.result()

@@ -15,8 +15,8 @@ class Marks:
     """The first 64 bits of a hash stand for it: should two ever have the same, garbage stays."""
 
     def __init__(self) -> None:
-        # Sorted arrays, each of a few thousand entries even for ten million digests.
-        self._shelves = [array("Q") for _ in range(1 << _SHELF_BITS)]
+        # Sorted arrays, each of a few thousand entries even for ten million digests; made when they are needed.
+        self._shelves: list[array[int] | None] = [None] * (1 << _SHELF_BITS)
         self._count = 0
 
     def __len__(self) -> int:
@@ -25,13 +25,18 @@ class Marks:
     def __contains__(self, digest: Digest) -> bool:
         key = _key(digest)
         shelf = self._shelves[key >> (_BITS - _SHELF_BITS)]
+        if shelf is None:
+            return False
         place = bisect_left(shelf, key)
         return place < len(shelf) and shelf[place] == key
 
     def add(self, digest: Digest) -> bool:
         """Whether it was not there before."""
         key = _key(digest)
-        shelf = self._shelves[key >> (_BITS - _SHELF_BITS)]
+        number = key >> (_BITS - _SHELF_BITS)
+        shelf = self._shelves[number]
+        if shelf is None:
+            shelf = self._shelves[number] = array("Q")
         place = bisect_left(shelf, key)
         if place < len(shelf) and shelf[place] == key:
             return False
