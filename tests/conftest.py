@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from tests.servers.certificate import certificate
 from tests.servers.peers import Peer, executable, versions
 from tests.servers.process import Registry, StartRegistry
 from tests.servers.serving import DEFAULT, Serving
+
+
+def pytest_configure() -> None:
+    """What a shell runs in its background may ignore SIGINT, and so would all that tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:
