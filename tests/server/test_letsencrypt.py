@@ -83,6 +83,7 @@ def test_renewed_while_requests_flow(tmp_path: Path, pebble: Pebble) -> None:
             serials.append(answer.serial)
             if "200 OK" not in answer.text:
                 failures.append(answer.text)
+            renewed.wait(0.01)  # the certificate lasts for seconds: not all of the machine is needed meanwhile
 
     with (
         pebble.running(validity=30) as trusting,
