@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
+import json
 import os
 import socket
 import time
@@ -12,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.faults.leftovers import left_for_ever, names
 from tests.servers import content
 from tests.servers.faultproxy import FaultProxy, faultproxy
 from tests.servers.object_stores import STORES
 from tests.servers.process import Registry, StartRegistry
 from tests.servers.serving import ONE_WORKER
+
+from lading.compose.storage import driver
+from lading.config.load import parse
 
 pytestmark = [
     pytest.mark.peer,
@@ -91,11 +97,34 @@ def test_another_process_takes_over_from_one_that_was_killed(
             # What a session of gcs has got from one who died is not known: it begins anew.
             size = 0 if store == "gcs" else last + 1
             assert last == 0 if store == "gcs" else size >= 3_000_000
-        location = until(
-            second, state.location, lambda status: status == 202, "the second one to take over", DATA[size:]
-        )
+        location = second.client.patch(state.location, DATA[size:]).expect(202).location
         second.client.finish_upload(location, DIGEST).expect(201)
         assert second.client.pull_blob(REPOSITORY, DIGEST) == DATA
+
+
+@pytest.mark.parametrize("store", sorted(STORES))
+def test_what_one_that_was_killed_leaves_is_purged(
+    store: str, start_lading: StartRegistry, tmp_path: Path
+) -> None:
+    with STORES[store](tmp_path) as section:
+        storage = {store: section, "redirect": {"disable": True}}
+        killed = start_lading(extra={"storage": storage})
+        for sent in (0, 3_000_000, 8_000_000):
+            location = killed.client.start_upload(REPOSITORY).location
+            if sent:
+                location = killed.client.patch(location, DATA[:sent]).expect(202).location
+            with half_a_request(killed, location, DATA[sent:]):
+                until(killed, location, lambda status: status == 416, "it to hold the upload")
+                if sent == 8_000_000:
+                    killed.kill()
+        made = driver(parse(json.dumps({"version": "0.1", "storage": storage}), "test", {}).configuration)
+
+        async def left() -> tuple[list[str], list[str]]:
+            return await names(made), await left_for_ever(made)
+
+        before, after = asyncio.run(left())
+        assert any("~lading" in name for name in before)
+        assert after == []
 
 
 @contextlib.contextmanager

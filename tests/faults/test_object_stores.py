@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from aiohttp import web
+from tests.faults.leftovers import left_for_ever
 from tests.servers import azurite, fake_gcs
 from yarl import URL
 
@@ -108,6 +109,8 @@ async def test_what_fails_now_and_then_is_tried_again(storage: Storage, proxy: P
     assert await storage.get("/blobs/data") == data
     assert await storage.list("/") == ["blobs", "links"]
     assert proxy.failed >= 3
+    proxy.fails = lambda number: False
+    assert await left_for_ever(storage) == ["blobs/data", "links/link"]
 
 
 async def test_what_fails_for_good_is_a_storage_error(storage: Storage, proxy: Proxy) -> None:
@@ -126,3 +129,4 @@ async def test_what_fails_for_good_is_a_storage_error(storage: Storage, proxy: P
     assert [type(failure) for failure in failures] == [UnavailableError] * len(calls)
     proxy.fails = lambda number: False
     assert await storage.get("/there") == b"content"
+    assert await left_for_ever(storage) == ["there"]

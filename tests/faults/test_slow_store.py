@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from tests.faults.leftovers import left_for_ever
 from tests.servers import azurite, content, fake_gcs
 from tests.servers.client import with_query
 from tests.servers.faultproxy import Fault, FaultProxy, faultproxy
@@ -28,13 +29,14 @@ from lading.storage.gcs import GcsStorage
 from lading.storage.s3 import Options, S3Storage
 from lading.storage.s3.bucket import ATTEMPTS
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(240)]
-
 MIB = 1024 * 1024
 SILENCE = 1.0
 FOREVER = 1_000_000
-STEP = 1 if os.environ.get("LADING_FULL") == "1" else 8
+FULL = os.environ.get("LADING_FULL") == "1"
+STEP = 1 if FULL else 8
 """One in so many requests is slow, in turn."""
+
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(3000 if FULL else 240)]
 
 FAULTS: list[Fault] = ["500", "503", "reset", "cut", "hang", "stall", "trickle"]
 PACKAGE = content.image("slow", layer_sizes=(6 * MIB,))
@@ -129,6 +131,8 @@ async def test_a_push(fault: Fault, place: Place) -> None:
         answers = await push(place.client, repository)
         assert [answer.status for answer in answers] == [202, 202, 201], f"request {number}: {answers[-1]}"
         assert (await place.client.send("GET", f"/v2/{repository}/blobs/{DIGEST}")).body == DATA
+    place.proxy.reset()
+    assert await left_for_ever(place.storage) == []
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -160,6 +164,23 @@ async def test_what_is_read_listed_and_deleted(fault: Fault, place: Place) -> No
             number += STEP
             if method == "DELETE":
                 break
+    place.proxy.reset()
+    assert await left_for_ever(place.storage) == []
+
+
+async def test_what_a_push_that_ends_anywhere_leaves_is_purged(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From some request on the store never answers: no claim can be taken back, nothing be removed."""
+    for module in (lading.storage.azure, lading.storage.gcs):
+        monkeypatch.setattr(module, "FIRST_PAUSE", 0.0)
+    place.proxy.reset()
+    assert (await push(place.client, "all/well"))[-1].status == 201
+    for number in range(0, len(place.proxy.requests), STEP):
+        place.proxy.reset("reset", number, FOREVER)
+        await push(place.client, f"ended/{number}")
+        place.proxy.reset()
+    assert await left_for_ever(place.storage) == []
 
 
 async def test_a_store_that_never_answers(place: Place) -> None:
@@ -178,6 +199,7 @@ async def test_a_store_that_never_answers(place: Place) -> None:
     place.proxy.reset()
     assert (await place.client.send("PATCH", location, body=DATA)).status == 202
     assert (await place.client.send("GET", f"/v2/app/blobs/{DIGEST}")).body == DATA
+    assert await left_for_ever(place.storage) == []
 
 
 async def test_a_download_that_stalls_for_good(place: Place) -> None:

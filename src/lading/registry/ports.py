@@ -76,7 +76,14 @@ class UnavailableError(StorageError):
 
 
 class BusyError(StorageError):
-    """Another writer holds the key, in this process or another."""
+    """Another writer holds the key, in this process or another.
+
+    `left`: after so many seconds it counts as dead, unless it shows before that it lives; 0 if it never does.
+    """
+
+    def __init__(self, driver: str, detail: str, left: float = 0.0) -> None:
+        super().__init__(driver, detail)
+        self.left = left
 
 
 class Stat(NamedTuple):

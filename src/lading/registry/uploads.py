@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import math
 import re
 import time
 from collections import OrderedDict
@@ -56,7 +57,9 @@ LOCK_SECONDS = 2.0
 what that has stored to be seen."""
 
 PAUSE_SECONDS = 0.05
-"""Between two looks meanwhile."""
+"""Between the first two looks meanwhile."""
+LONGEST_PAUSE_SECONDS = 0.5
+"""Between two looks after some seconds: where the writer may be dead, it is waited for until that is certain."""
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
@@ -197,24 +200,30 @@ class Uploads:
             raise
         except PathNotFoundError as error:
             raise _unknown() from error  # cancelled by another request
+        except BusyError as error:
+            raise _busy() from error  # which has taken over, while this one stood still
         finally:
             await self._close(upload, writer)
 
     async def _writer(self, upload: Upload) -> Writer:
-        deadline = time.monotonic() + LOCK_SECONDS
+        deadline, pause, least = time.monotonic() + LOCK_SECONDS, PAUSE_SECONDS, math.inf
         while True:
             try:
                 writer = await self.storage.writer(layout.upload_data(upload.name, upload.id), append=True)
             except BusyError as error:
-                if time.monotonic() > deadline:
-                    raise errors.RANGE_INVALID(detail="another request is writing to this upload") from error
+                # One that shows again that it lives is not waited for; one that does not is soon taken for dead.
+                lives = error.left <= 0 or error.left > least
+                least = min(least, error.left)
+                if time.monotonic() > deadline and lives:
+                    raise _busy() from error
             except PathNotFoundError as error:
                 raise _unknown() from error
             else:
                 if writer.size or time.monotonic() > deadline or not await self._may_come(upload):
                     return writer
                 await writer.close()
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.2, LONGEST_PAUSE_SECONDS)
 
     async def _may_come(self, upload: Upload) -> bool:
         """Whether bytes are there of which the writer has not heard: a store may list late what it has got."""
@@ -360,6 +369,10 @@ def _check_id(upload_id: str) -> None:
 
 def _unknown() -> RegistryError:
     return errors.BLOB_UPLOAD_UNKNOWN(detail="blob upload unknown")
+
+
+def _busy() -> RegistryError:
+    return errors.RANGE_INVALID(detail="another request is writing to this upload")
 
 
 def _now() -> str:

@@ -13,7 +13,7 @@ import email.utils
 import io
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -206,13 +206,16 @@ class _Blobs:
             return False
         return True
 
-    async def copy(self, source: str, target: str) -> bool:
+    async def copy(self, source: str, target: str, tag: str = "") -> bool:
         """Within the account the service does it at once; else it is looked at again after longer and longer."""
         origin, blob = await self.blob(source), await self.blob(target)
         try:
             with _storage_errors(source):
                 url = origin.url if self._key else await self.signed(source)
-                started = await blob.start_copy_from_url(url)
+                conditions: dict[str, Any] = {}
+                if tag:
+                    conditions = {"source_etag": tag, "source_match_condition": MatchConditions.IfNotModified}
+                started = await blob.start_copy_from_url(url, **conditions)
         except PathNotFoundError:
             return False
         status, attempt = str(started["copy_status"]), 0
@@ -262,13 +265,13 @@ class _Blobs:
                 there = await blob.get_blob_properties()
             if there is not None and append:
                 if there.blob_type == "AppendBlob":
-                    return _Appending(self, name, there.size), b""
+                    return _Appending(self, name, there.size, str(there.etag)), b""
                 if there.size:
                     raise StorageError(DRIVER, f"cannot append to existing {there.blob_type} blob: {name}")
             if there is not None and there.blob_type != "AppendBlob":
                 await self.remove(name)
-            await blob.create_append_blob()
-            return _Appending(self, name, 0), b""
+            made = await blob.create_append_blob()
+            return _Appending(self, name, 0, str(made["etag"])), b""
 
     async def signed(self, name: str, method: str = "GET") -> str:  # noqa: ARG002  good for both
         """The blob's address, good for reading for a while."""
@@ -285,6 +288,12 @@ class _Blobs:
             protocol="https" if urlsplit(self._service_url).scheme == "https" else "https,http",
         )
         return f"{blob.url}?{sas}"
+
+    async def close(self) -> None:
+        async with self._opening:
+            if self._container is not None:
+                self._container = self._service = None
+                await self._sessions.aclose()
 
     async def _delegated(self, now: datetime.datetime) -> UserDelegationKey:
         async with self._opening:
@@ -331,8 +340,9 @@ class _Appending:
 
     unit = BLOCK_BYTES
 
-    def __init__(self, blobs: _Blobs, name: str, size: int) -> None:
+    def __init__(self, blobs: _Blobs, name: str, size: int, tag: str) -> None:
         self.size = size
+        self.tag = tag
         self._blobs = blobs
         self._name = name
 
@@ -340,7 +350,14 @@ class _Appending:
         with _storage_errors(self._name):
             blob = await self._blobs.blob(self._name)
             try:
-                await blob.append_block(io.BytesIO(data), len(data), appendpos_condition=self.size)
+                appended = await blob.append_block(
+                    io.BytesIO(data),
+                    len(data),
+                    appendpos_condition=self.size,
+                    etag=self.tag,
+                    match_condition=MatchConditions.IfNotModified,
+                )
+                self.tag = str(appended["etag"])
             except HttpResponseError as error:
                 if error.status_code != 412:
                     raise
@@ -348,6 +365,7 @@ class _Appending:
                 there = await self._blobs.fetch(self._name, self.size, len(data) + 1)
                 if there is None or there[0] != data:
                     raise BusyError(DRIVER, f"another writer appends: {self._name}") from None
+                self.tag = there[1].tag
         self.size += len(data)
 
     async def suspend(self, rest: bytes) -> None:
@@ -357,8 +375,12 @@ class _Appending:
     async def complete(self, rest: bytes) -> None:
         if rest:
             await self.extend(rest)
-        elif await self._blobs.head(self._name) is None:
+            return
+        there = await self._blobs.head(self._name)
+        if there is None:
             raise PathNotFoundError(DRIVER, self._name)
+        if there.tag != self.tag:
+            raise BusyError(DRIVER, f"another writer appends: {self._name}")
 
 
 class _BehindTheEndError(StorageError):
@@ -383,7 +405,7 @@ def _storage_errors(name: str) -> Any:
         raise UnavailableError(DRIVER, f"{type(error).__name__}: {name}") from error
 
 
-async def _session() -> AsyncIterator[aiohttp.ClientSession]:
+async def _session() -> AsyncGenerator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(
         auto_decompress=False, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:

@@ -19,7 +19,7 @@ import hashlib
 import io
 import random
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -180,16 +180,18 @@ class _Objects:
         query = {"ifGenerationMatch": tag} if tag else {}
         return (await self.request("DELETE", self._object(name), name, query)).status not in {404, 412}
 
-    async def copy(self, source: str, target: str) -> bool:
+    async def copy(self, source: str, target: str, tag: str = "") -> bool:
         path = f"{self._object(source)}/rewriteTo/b/{quote(self._bucket, safe='')}/o/{quote(target, safe='')}"
-        query: dict[str, str] = {}
+        query = {"ifSourceGenerationMatch": tag} if tag else {}
         while True:
             answer = await self.request("POST", path, source, query)
             if answer.status == 404:
                 return False
+            if answer.status == 412:
+                raise ChangedError(DRIVER, f"has changed: {source}")
             if answer.json.get("done", True):
                 return True
-            query = {"rewriteToken": answer.json["rewriteToken"]}
+            query["rewriteToken"] = answer.json["rewriteToken"]
 
     async def pages(
         self, prefix: str, *, start: str = "", flat: bool = False, size: int = 1000
@@ -289,6 +291,12 @@ class _Objects:
             raise StorageError(DRIVER, f"cannot sign an address: {type(error).__name__}") from error
         return f"{self._service}{path}?{asked}&X-Goog-Signature={signature.hex()}"
 
+    async def close(self) -> None:
+        async with self._opening:
+            if self._session is not None:
+                self._session = None
+                await self._sessions.aclose()
+
     def _sign(self, text: bytes, who: str) -> bytes:
         signer = getattr(self._credentials, "signer", None)
         if signer is None:
@@ -340,9 +348,9 @@ class _Session:
     def __init__(self, objects: _Objects, name: str, tag: str, session: str, size: int) -> None:
         self.unit = objects.chunk
         self.size = size
+        self.tag = tag
         self._objects = objects
         self._name = name
-        self._tag = tag
         self._session = session
         self._resumed = bool(session)
 
@@ -372,24 +380,24 @@ class _Session:
 
     async def complete(self, rest: bytes) -> None:
         if not self._session:
-            if await self._objects.put(self._name, rest, self._tag) is None:
-                raise PathNotFoundError(DRIVER, f"/{self._name}")
+            await self._stand_for_it(rest, {"contentType": CONTENT_TYPE})
             return
         there = await self._objects.head(self._name)
         if there is None:
             raise PathNotFoundError(DRIVER, f"/{self._name}")
-        if there.tag != self._tag:
+        if there.tag != self.tag:
             raise BusyError(DRIVER, f"another writer has taken over: {self._name}")
         total = self.size + len(rest)
         answer = await self._send(rest, f"bytes {f'{self.size}-{total - 1}' if rest else '*'}/{total}")
         if answer.status not in {200, 201}:
             raise StorageError(DRIVER, f"a session went wrong ({answer.status}): {self._name}")
+        self.tag = str(answer.json["generation"])
 
     async def _stand_for_it(self, rest: bytes, resource: dict[str, Any]) -> None:
-        tag = await self._objects.place(self._name, rest, self._tag, resource)
+        tag = await self._objects.place(self._name, rest, self.tag, resource)
         if tag is None:
             raise PathNotFoundError(DRIVER, f"/{self._name}")
-        self._tag = tag
+        self.tag = tag
 
     async def _send(self, data: bytes, span: str) -> _Answer:
         # Sent again in full after a failure: the service leaves out what it has.
@@ -401,7 +409,7 @@ class _Session:
         return answer
 
 
-async def _session(calls: int, agent: str, silence: float) -> AsyncIterator[aiohttp.ClientSession]:
+async def _session(calls: int, agent: str, silence: float) -> AsyncGenerator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=calls),
         headers={"User-Agent": agent},

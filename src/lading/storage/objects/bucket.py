@@ -36,6 +36,8 @@ class Pending(Protocol):
     """Bytes that the store has accepted from `extend` so far, by any process."""
     unit: int
     """`extend` takes multiples of this many bytes."""
+    tag: str
+    """Once `complete` has returned: what tells the object from any other version."""
 
     async def extend(self, data: bytes) -> None: ...
 
@@ -44,7 +46,7 @@ class Pending(Protocol):
         ...
 
     async def complete(self, rest: bytes) -> None:
-        """With the rest the object is whole, and under its name."""
+        """With the rest the object is whole, and under its name. Raises `BusyError` if another has changed it."""
         ...
 
 
@@ -67,8 +69,8 @@ class Bucket(Protocol):
         """Whether there was something, with this tag if one is given."""
         ...
 
-    async def copy(self, source: str, target: str) -> bool:
-        """Whether there was a source."""
+    async def copy(self, source: str, target: str, tag: str = "") -> bool:
+        """Whether there was a source. Raises `ChangedError` if `tag` is given and not the source's."""
         ...
 
     def pages(
@@ -86,6 +88,10 @@ class Bucket(Protocol):
 
     async def signed(self, name: str, method: str) -> str | None:
         """An address that is good for one GET or HEAD, or many, for a while."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; the next request makes new ones."""
         ...
 
 

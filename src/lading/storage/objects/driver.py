@@ -23,7 +23,7 @@ from lading.registry.ports import (
     is_key,
 )
 from lading.storage.objects.bucket import CONCURRENCY, Bucket, ChangedError, to_the_end, together
-from lading.storage.objects.claims import STALE_SECONDS, Claim
+from lading.storage.objects.claims import HOLDING_SECONDS, MARK_BYTES, WRITING_SECONDS, Claim, seconds_left
 from lading.storage.objects.reading import BLOCK_BYTES, ObjectReader
 from lading.storage.objects.writing import ObjectWriter
 
@@ -106,15 +106,13 @@ class ObjectStorage:
 
     async def writer(self, key: str, *, append: bool) -> ObjectWriter:
         name = self._name(key)
-        claim = await Claim.make(self._bucket, f"{self._prefix}~lading/writers{key}")
-        if claim is None:
-            raise BusyError(self.name, f"another writer is active: {key}")
+        claim = await Claim.make(self._bucket, f"{self._prefix}~lading/writers{key}", WRITING_SECONDS)
         try:
             pending, rest = await self._bucket.begin(name, append=append)
         except BaseException:
             await to_the_end(claim.release())
             raise
-        self._writing[name] = writer = ObjectWriter(self, self._bucket, key, name, claim, pending, rest)
+        self._writing[name] = writer = ObjectWriter(self, self._bucket, key, self._name, claim, pending, rest)
         return writer
 
     async def move(self, source: str, target: str, *, may_stay: bool = False) -> None:
@@ -179,7 +177,7 @@ class ObjectStorage:
         while True:
             while refused and shared and await self._is_claimed(alone):  # noqa: ASYNC110
                 await asyncio.sleep(POLL_SECONDS)
-            claim = await Claim.make(self._bucket, f"{sharing}{uuid.uuid4().hex}" if shared else alone)
+            claim = await self._hold(f"{sharing}{uuid.uuid4().hex}" if shared else alone)
             if claim is not None:
                 try:
                     # Either side makes its claim first and looks for the other's then: both never miss each other.
@@ -200,6 +198,34 @@ class ObjectStorage:
         name = self._name(key)
         return await self._bucket.signed(name, method) if method in {"GET", "HEAD"} else None
 
+    async def abort_older(self, key: str, before: float, *, dry_run: bool = False) -> int:
+        """Remove what dead processes have claimed below a directory; how much there was.
+
+        Of claims that nobody takes over nothing else tells. Only those count that were last renewed before a time,
+        the store's, in seconds since 1970.
+        """
+        count = 0
+        for kind in ("writers", "holds"):
+            async for page in self._bucket.pages(f"{self._prefix}~lading/{kind}{key}/", flat=True):
+                found = await together(self._bucket.head, page)
+                stale = {
+                    name: each.tag
+                    for name, each in zip(page, found, strict=True)
+                    if each is not None and each.modified < before and each.age > HOLDING_SECONDS
+                }
+                count += len(stale)
+                if not dry_run:
+                    await together(lambda name: self._bucket.remove(name, stale[name]), list(stale))  # noqa: B023
+        return count
+
+    async def close(self) -> None:
+        await self._bucket.close()
+
+    async def _hold(self, name: str) -> Claim | None:
+        with contextlib.suppress(BusyError):
+            return await Claim.make(self._bucket, name, HOLDING_SECONDS)
+        return None
+
     def _name(self, key: str) -> str:
         return self._prefix + check_key(self.name, key)[1:]
 
@@ -207,8 +233,8 @@ class ObjectStorage:
         names = [name]
         if name.endswith("/"):
             names = [each async for page in self._bucket.pages(name, flat=True) for each in page]
-        found = await together(self._bucket.head, names)
-        return any(each is not None and each.age < STALE_SECONDS for each in found)
+        found = await together(lambda each: self._bucket.fetch(each, 0, MARK_BYTES), names)
+        return any(each is not None and seconds_left(*each) > 0 for each in found)
 
     async def _has_children(self, name: str) -> bool:
         async with contextlib.aclosing(self._bucket.pages(f"{name}/", flat=True, size=1)) as pages:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 
 from lading.registry.ports import BusyError, Objects, PathNotFoundError, Storage, StorageError, check_key
-from lading.storage.objects.bucket import Bucket, Pending, to_the_end
+from lading.storage.objects.bucket import Bucket, ChangedError, Pending, to_the_end
 from lading.storage.objects.claims import Claim
 
 HASHED_INLINE = 64 * 1024
@@ -22,7 +22,7 @@ class ObjectWriter:
         storage: Storage,
         bucket: Bucket,
         key: str,
-        name: str,
+        name_of: Callable[[str], str],
         claim: Claim,
         pending: Pending,
         rest: bytes,
@@ -31,7 +31,8 @@ class ObjectWriter:
         self._storage = storage
         self._bucket = bucket
         self._key = key
-        self._name = name
+        self._name_of = name_of
+        self._name = name_of(key)
         self._claim = claim
         self._pending = pending
         self._rest = bytearray(rest)
@@ -91,7 +92,7 @@ class ObjectWriter:
 
     async def _send(self) -> None:
         if self._claim.lost:
-            raise BusyError(self._bucket.driver, f"another writer has taken over: {self._key}")
+            raise self._taken_over()
         async with self._turn:
             try:
                 while len(self._rest) >= self._pending.unit:
@@ -114,7 +115,7 @@ class ObjectWriter:
     async def _commit(self, target: str | None, then: Objects, remove: str | None) -> None:
         try:
             if self._claim.lost:
-                raise BusyError(self._bucket.driver, f"another writer has taken over: {self._key}")
+                raise self._taken_over()
             if target is not None and self._pending.size == 0:
                 if await self._bucket.head(self._name) is None:
                     raise PathNotFoundError(self._bucket.driver, self._key)
@@ -123,13 +124,26 @@ class ObjectWriter:
             else:
                 await self._pending.complete(bytes(self._rest))
                 if target is not None:
-                    await self._storage.move(self._key, target)
+                    await self._move(target)
             await self._storage.put_all(then)
             if remove is not None:
                 with contextlib.suppress(PathNotFoundError):
                     await self._storage.delete(remove)
         finally:
             await self._claim.release()
+
+    async def _move(self, target: str) -> None:
+        """What was completed here, and nothing that another has put in its place."""
+        try:
+            there = await self._bucket.copy(self._name, self._name_of(target), self._pending.tag)
+        except ChangedError as error:
+            raise self._taken_over() from error
+        if not there:
+            raise PathNotFoundError(self._bucket.driver, self._key)
+        await self._bucket.remove(self._name, self._pending.tag)
+
+    def _taken_over(self) -> BusyError:
+        return BusyError(self._bucket.driver, f"another writer has taken over: {self._key}")
 
     async def _cancel(self) -> None:
         try:

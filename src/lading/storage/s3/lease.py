@@ -85,8 +85,9 @@ class Lease:
                 return  # the answer to an earlier attempt was lost
             # Both times are the store's: clocks of nodes may differ.
             now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
-            if (now - found["LastModified"]).total_seconds() < LEASE_SECONDS:
-                raise self._busy()
+            left = LEASE_SECONDS - (now - found["LastModified"]).total_seconds()
+            if left > 0:
+                raise self._busy(left)
             await self._put(IfMatch=found["ETag"])
         except (ConditionError, PathNotFoundError) as error:
             raise self._busy() from error
@@ -119,5 +120,5 @@ class Lease:
             return False
         return True
 
-    def _busy(self) -> BusyError:
-        return BusyError(DRIVER, f"another writer is active: {self._key}")
+    def _busy(self, left: float = 0.0) -> BusyError:
+        return BusyError(DRIVER, f"another writer is active: {self._key}", left)
