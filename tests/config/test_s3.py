@@ -78,6 +78,19 @@ def test_what_is_not_said() -> None:
         ({"bucket": ""}, "bucket: no bucket parameter provided"),
         ({"bucket": "a/b"}, "bucket: no name of a bucket: a/b"),
         ({"region": ""}, "region: no region parameter provided"),
+        (
+            {"bucket": "arn:aws:s3-outposts:us-west-2:123456789012:outpost/op-1/accesspoint/registry"},
+            "bucket: S3 on Outposts is not supported: arn:aws:s3-outposts:us-west-2:123456789012:outpost/op-1/"
+            "accesspoint/registry",
+        ),
+        (
+            {"bucket": "registry-o01-a1b2--op-s3"},
+            "bucket: S3 on Outposts is not supported: registry-o01-a1b2--op-s3",
+        ),
+        (
+            {"bucket": "arn:aws:s3::123456789012:accesspoint/m.mrap"},
+            "bucket: no ARN of an access point in one region: arn:aws:s3::123456789012:accesspoint/m.mrap",
+        ),
         ({"region": "eu west"}, "region: invalid region provided: eu west"),
         ({"regionendpoint": "ftp://store"}, "regionendpoint: neither a host nor an http or https URL"),
         ({"regionendpoint": "http://"}, "regionendpoint: neither a host nor an http or https URL"),

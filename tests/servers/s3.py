@@ -45,6 +45,13 @@ class Store:
     """The instance has no credentials."""
     region: str = ""
     """Of which requests are to be signed, if it is of any."""
+    tells_region_in_header: bool = True
+    redirecting: tuple[int, str] | None = None
+    """The status of every answer, and where it sends."""
+    size: int | None = None
+    """Of the object that HEAD finds, if it finds one."""
+    listed: str = ""
+    """The name of the only object that is listed, without a date."""
     modified: str = "Thu, 01 Jan 2026 00:00:00 GMT"
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Parts are answered when it is open."""
@@ -62,11 +69,15 @@ class Store:
         self.asked.append(asked)
         if asked.operation == "PUT partNumber uploadId":
             await self.gate.wait()
+        if self.redirecting is not None:
+            status, to = self.redirecting
+            return web.Response(status=status, headers={"Location": to})
         if self.refusals:
             return web.Response(status=self.refusals.pop(0), text=self.told)
         if self.region and f"/{self.region}/s3/" not in headers["authorization"]:
             told = f"<Error><Code>AuthorizationHeaderMalformed</Code><Region>{self.region}</Region></Error>"
-            return web.Response(status=400, text=told, headers={"x-amz-bucket-region": self.region})
+            region = {"x-amz-bucket-region": self.region} if self.tells_region_in_header else {}
+            return web.Response(status=400, text=told, headers=region)
         now = "2026-01-01T00:00:00.000Z"
         texts = {
             "POST uploads": "<InitiateMultipartUploadResult><UploadId>u</UploadId>"
@@ -77,16 +88,19 @@ class Store:
             "copy PUT partNumber uploadId": f"<CopyPartResult><ETag>e</ETag><LastModified>{now}</LastModified>"
             "</CopyPartResult>",
         }
+        dated = {"ETag": '"e"', **({"Last-Modified": self.modified} if self.modified else {})}
         if asked.method == "HEAD" and not asked.path.endswith("~lock"):
-            return web.Response(status=404)
+            if self.size is None:
+                return web.Response(status=404)
+            return web.Response(headers={**dated, "Content-Length": str(self.size)})
         if self.object and (span := headers.get("range")):
             first, _, last = span.removeprefix("bytes=").partition("-")
             content = self.object[int(first) : int(last) + 1]
-            of_range = {"ETag": '"e"', "Last-Modified": self.modified, "Content-Range": f"bytes {first}-{last}/1"}
+            of_range = {**dated, "Content-Range": f"bytes {first}-{last}/1"}
             return web.Response(status=206, body=content, headers=of_range)
-        listing = asked.query.get("list-type") and "<ListBucketResult></ListBucketResult>"
-        headers = {"ETag": '"e"', "Last-Modified": self.modified}
-        return web.Response(text=listing or texts.get(asked.operation, ""), headers=headers)
+        there = f"<Contents><Key>{self.listed}</Key><Size>7</Size></Contents>" if self.listed else ""
+        listing = asked.query.get("list-type") and f"<ListBucketResult>{there}</ListBucketResult>"
+        return web.Response(text=listing or texts.get(asked.operation, ""), headers=dated)
 
     def _metadata(self, request: web.Request) -> web.Response:
         if request.method == "PUT":

@@ -43,6 +43,7 @@ LOG_LEVELS = (
 )
 _REGION = re.compile(r"(?![0-9]+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_ACCESS_POINT = re.compile(r"arn:[a-z-]+:s3:[a-z0-9-]+:[0-9]{12}:accesspoint[:/][a-z0-9-]+")
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
 _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
 
@@ -117,6 +118,10 @@ def _endpoint(value: str) -> str:
 
 
 def _bucket(value: str) -> str:
+    if value.endswith("--op-s3") or value.split(":")[2:3] == ["s3-outposts"]:
+        raise ValueError(f"S3 on Outposts is not supported: {value}")
+    if value.startswith("arn:") and _ACCESS_POINT.fullmatch(value) is None:
+        raise ValueError(f"no ARN of an access point in one region: {value}")
     if value and not value.startswith("arn:") and _BUCKET.fullmatch(value) is None:
         raise ValueError(f"no name of a bucket: {value}")
     return value

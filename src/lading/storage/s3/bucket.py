@@ -18,7 +18,7 @@ from aiobotocore.session import AioSession, get_session
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 
 from lading.registry.ports import PathNotFoundError, StorageError, StorageFullError, UnavailableError
-from lading.storage.s3.direct import Direct, Missing
+from lading.storage.s3.direct import REGION, Direct, Missing, Transport
 
 T = TypeVar("T")
 
@@ -114,6 +114,10 @@ class Bucket:
         self._client: Any = None
         self._signer: Any = None
         self._direct: Direct | None = None
+        self._region = options.region
+        self._told = ""
+        """The region that the store has named."""
+        self._moved = False
         self._signed: dict[tuple[str, str], str] = {}
         """The URLs that were made since `_signed_since`."""
         self._signed_since = 0.0
@@ -140,6 +144,7 @@ class Bucket:
                     answer = await self._direct.ask(operation, arguments)
                 if answer is None:
                     answer = await getattr(client, operation)(Bucket=self.options.bucket, **arguments)
+                    await self._follow(client)
                 outcome = str(answer["ResponseMetadata"]["HTTPStatusCode"])
                 return answer
         except Missing as error:
@@ -201,13 +206,37 @@ class Bucket:
         self._opening = self._opening or asyncio.Lock()
         async with self._opening:
             if self._client is None:
-                credentials = await self._credentials()
-                client = await self._connect(self.options.endpoint)
-                elsewhere = self.options.redirectendpoint
-                self._signer = await self._connect(elsewhere) if elsewhere else client
-                self._direct = self._beside(client, credentials)
-                self._client = client
+                await self._make()
         return self._client
+
+    async def _make(self) -> None:
+        credentials = await self._credentials()
+        client = await self._connect(self.options.endpoint)
+        elsewhere = self.options.redirectendpoint
+        self._signer = await self._connect(elsewhere) if elsewhere else client
+        self._direct = self._beside(client, credentials)
+        self._client = client
+
+    async def _follow(self, client: Any) -> None:
+        """Go, once, to the region in which the SDK has found the bucket: it keeps signing URLs for another."""
+        assert self._opening is not None
+        async with self._opening:
+            if self._told in ("", self._region) or client is not self._client or self._moved:
+                return
+            log.warning("s3: the bucket %s is in %s: configure that as region", self.options.bucket, self._told)
+            self._moved, before = True, self._region
+            try:
+                self._region = self._told
+                await self._make()
+            except (BotoCoreError, ValueError):
+                self._region = before
+            self._signed.clear()
+
+    def _hear(self, response: tuple[Any, Mapping[str, Any]] | None, **_: object) -> None:
+        """The SDK calls it with each answer, some of which tell the bucket's region."""
+        if response is not None:
+            headers = response[1].get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            self._told = str(headers.get(REGION) or response[1].get("Error", {}).get("Region") or self._told)
 
     async def _credentials(self) -> AioCredentials:
         """A client that was made without them would never have any."""
@@ -260,11 +289,12 @@ class Bucket:
             read_timeout=options.silence,
             max_pool_connections=CONNECTIONS,
             user_agent_extra=options.useragent or None,
+            http_session_cls=Transport,
         )
         accesskey, secretkey = self._static or (None, None)
         made = _session().create_client(
             "s3",
-            region_name=options.region,
+            region_name=self._region,
             endpoint_url=endpoint or None,
             use_ssl=options.secure,
             verify=None if options.verify else False,
@@ -273,7 +303,9 @@ class Bucket:
             aws_session_token=(options.sessiontoken or None) if self._static else None,
             config=config,
         )
-        return await self._clients.enter_async_context(made)
+        client = await self._clients.enter_async_context(made)
+        client.meta.events.register("needs-retry.s3", self._hear)
+        return client
 
 
 @functools.cache
@@ -327,3 +359,9 @@ def _translated(key: str, error: ClientError) -> StorageError:
         return ConditionError(DRIVER, f"{code}: {key}")
     kind = UnavailableError if status in _UNAVAILABLE else StorageError
     return kind(DRIVER, f"{code} (status {status}): {error.operation_name} of {key}")
+
+
+def modified(found: Mapping[str, Any]) -> float:
+    """Seconds since 1970. What a store does not date is as of now: nothing is removed because it was old."""
+    at = found.get("LastModified")
+    return time.time() if at is None else float(at.timestamp())

@@ -72,8 +72,9 @@ _PARAMETERS = {
 }
 _MISSING = (b"<Code>NoSuchKey</Code>", b"<Code>NoSuchUpload</Code>")
 _SUCCESSES = frozenset({200, 204, 206})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ELSEWHERE = frozenset({301, 307, 400})
-_REGION = "x-amz-bucket-region"
+REGION = "x-amz-bucket-region"
 """With these answers a store tells so where the bucket is."""
 _PLAIN = "/~"
 """What is not encoded in the names of objects, beside what never is."""
@@ -92,6 +93,36 @@ class _Place:
     url: str
     region: str
     http: AIOHTTPSession
+
+
+class ElsewhereError(BotoCoreError):  # type: ignore[misc]
+    fmt = (
+        "the store sends requests on to {host}: configure that as regionendpoint, or the bucket's region as region"
+    )
+
+
+class Transport(AIOHTTPSession):  # type: ignore[misc]
+    """Follows no redirect: what was signed for one host no other takes.
+
+    If the store tells a region, the SDK signs anew for that. If not, it would look for one without an end.
+    """
+
+    async def send(self, request: AWSPreparedRequest) -> Any:
+        response = await super().send(request)
+        if response.status_code in _REDIRECTS and REGION not in response.headers:
+            to = urlsplit(response.headers.get("location", ""))
+            raise ElsewhereError(host=f"{to.scheme}://{to.netloc}" if to.netloc else "another host")
+        return response
+
+    async def _get_session(self, proxy_url: str | None) -> _Unfollowing:
+        return _Unfollowing(await super()._get_session(proxy_url))
+
+
+class _Unfollowing:
+    __slots__ = ("request",)
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.request = functools.partial(session.request, allow_redirects=False)
 
 
 class Direct:
@@ -116,7 +147,7 @@ class Direct:
         self._bucket = bucket
         self._credentials = credentials
         self._transport = functools.partial(
-            AIOHTTPSession, timeout=timeout, max_pool_connections=connections, verify=verify
+            Transport, timeout=timeout, max_pool_connections=connections, verify=verify
         )
         self._learning = asyncio.Lock()
         self._place: _Place | None = None
@@ -135,7 +166,7 @@ class Direct:
             request = await self._request(place, operation, arguments)
             response: aiohttp.ClientResponse = (await place.http.send(request)).raw
             if response.status in _ELSEWHERE:
-                self._elsewhere |= response.headers.get(_REGION, place.region) != place.region
+                self._elsewhere |= response.headers.get(REGION, place.region) != place.region
             return await _answer(operation, response)
         except (BotoCoreError, HTTPClientError, aiohttp.ClientError, TimeoutError):
             return None
@@ -219,8 +250,9 @@ async def _answer(operation: str, response: aiohttp.ClientResponse) -> Mapping[s
         document = answers.read(operation, told)
         return None if document is None else answer | document
     if operation in {"get_object", "head_object"}:
-        modified = _time(headers.get("Last-Modified", ""))
-        if "Content-Length" not in headers or modified is None:
+        dated = "Last-Modified" in headers
+        modified = _time(headers["Last-Modified"]) if dated else None
+        if "Content-Length" not in headers or (dated and modified is None):
             response.close()
             return None
         answer["ContentLength"] = int(headers["Content-Length"])

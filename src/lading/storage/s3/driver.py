@@ -21,7 +21,7 @@ from lading.registry.ports import (
     is_key,
 )
 from lading.storage.s3 import lease, listing, multipart
-from lading.storage.s3.bucket import DRIVER, MISSING, Bucket, Options, together
+from lading.storage.s3.bucket import DRIVER, MISSING, Bucket, Options, modified, together
 from lading.storage.s3.reader import S3Reader
 from lading.storage.s3.writer import S3Writer
 
@@ -72,12 +72,12 @@ class S3Storage:
             if not self._uploads or not key.endswith(f"/{self._uploads}"):
                 with contextlib.suppress(PathNotFoundError):
                     answer = await self._bucket.call("head_object", key, Key=self._bucket.name(key))
-                    return Stat(answer["ContentLength"], answer["LastModified"].timestamp(), is_directory=False)
+                    return Stat(answer["ContentLength"], modified(answer), is_directory=False)
             if key.endswith(self._files):
                 raise PathNotFoundError(DRIVER, key)
         found = await self._bucket.first(key, self._bucket.below(key))
         if found is not None:
-            return Stat(0, found["LastModified"].timestamp(), is_directory=True)
+            return Stat(0, modified(found), is_directory=True)
         if self._is_of_uploads(key):
             async for upload in multipart.uploads(self._bucket, key, self._bucket.below(key)):
                 return Stat(0, upload.initiated.timestamp(), is_directory=True)
@@ -179,7 +179,7 @@ class S3Storage:
             for found in page.get("Contents", []):
                 child = f"{key}/{found['Key'].removeprefix(below)}"
                 if is_key(child):
-                    yield child, Stat(found["Size"], found["LastModified"].timestamp(), is_directory=False)
+                    yield child, Stat(found["Size"], modified(found), is_directory=False)
 
     async def list(
         self, key: str, *, after: str = "", limit: int | None = None, holding: str = ""

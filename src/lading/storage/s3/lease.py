@@ -83,9 +83,11 @@ class Lease:
             found, mine = await self._look()
             if mine:
                 return  # the answer to an earlier attempt was lost
-            # Both times are the store's: clocks of nodes may differ.
-            now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
-            left = LEASE_SECONDS - (now - found["LastModified"]).total_seconds()
+            # Both times are the store's: clocks of nodes may differ. Where it tells none, no lease is abandoned.
+            date, renewed = found["ResponseMetadata"]["HTTPHeaders"].get("date"), found.get("LastModified")
+            if date is None or renewed is None:
+                raise self._busy()
+            left = LEASE_SECONDS - (parsedate_to_datetime(date) - renewed).total_seconds()
             if left > 0:
                 raise self._busy(left)
             await self._put(IfMatch=found["ETag"])

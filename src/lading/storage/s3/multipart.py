@@ -167,4 +167,5 @@ async def copy_parts(
 
 
 def _source(bucket: Bucket, key: str) -> str:
-    return f"{bucket.options.bucket}/{bucket.name(key)}"
+    named = bucket.options.bucket
+    return f"{named}/object/{bucket.name(key)}" if named.startswith("arn:") else f"{named}/{bucket.name(key)}"
