@@ -23,7 +23,7 @@ import lading.storage.azure
 import lading.storage.gcs
 from lading.compose.storage import Closable
 from lading.registry import layout
-from lading.registry.ports import Storage, StorageError
+from lading.registry.ports import Storage, StorageError, UnavailableError
 from lading.storage.azure import AzureStorage
 from lading.storage.gcs import GcsStorage
 from lading.storage.s3 import Options, S3Storage
@@ -200,6 +200,19 @@ async def test_a_store_that_never_answers(place: Place) -> None:
     assert (await place.client.send("PATCH", location, body=DATA)).status == 202
     assert (await place.client.send("GET", f"/v2/app/blobs/{DIGEST}")).body == DATA
     assert await left_for_ever(place.storage) == []
+
+
+async def test_who_is_silent_twice_is_not_asked_again(place: Place) -> None:
+    """A client waits for a minute or two, not for as many as there are attempts."""
+    await place.storage.put("/there", b"content")
+    place.proxy.reset("hang", 0, FOREVER)
+    for call in (place.storage.get("/there"), place.storage.put("/there", b"other"), place.storage.list("/")):
+        place.proxy.requests.clear()
+        with pytest.raises(UnavailableError):
+            await call
+        assert len(place.proxy.requests) == 2
+    answer = await place.client.send("GET", f"/v2/app/blobs/{DIGEST}")
+    assert answer.expect(503).codes() == ["UNAVAILABLE"]
 
 
 async def test_a_download_that_stalls_for_good(place: Place) -> None:

@@ -26,7 +26,9 @@ from azure.core.exceptions import (
     ResourceModifiedError,
     ResourceNotFoundError,
     ServiceRequestError,
+    ServiceRequestTimeoutError,
     ServiceResponseError,
+    ServiceResponseTimeoutError,
 )
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
@@ -43,6 +45,8 @@ BLOCK_BYTES = 4 * 1024 * 1024
 
 TRIES = 4
 """Of each request, however it fails."""
+SILENCES = 2
+"""Of one request: who was silent so often is not asked again, for a client waits."""
 FIRST_PAUSE = 0.25
 """Seconds; the pause before the second try is about twice as long, and each further one twice that before it."""
 SILENCE_SECONDS = 60.0
@@ -52,6 +56,8 @@ REDIRECT_SECONDS = 20 * 60
 SKEW_SECONDS = 10
 """By how much the service's clock may be behind ours."""
 
+_SILENCES = "silences"
+_SILENT = (ServiceRequestTimeoutError, ServiceResponseTimeoutError)
 _UNAVAILABLE = {408, 429, 500, 502, 503, 504}
 
 KEY_HOURS = 48
@@ -328,7 +334,12 @@ class _Blobs:
 
 
 class _Retry(ExponentialRetry):
-    """The SDK's own pauses are of whole seconds: a client waits for them."""
+    """The SDK's own pauses are of whole seconds, and it bears with silence: a client waits for both."""
+
+    def increment(self, settings: dict[str, Any], request: Any, response: Any = None, error: Any = None) -> bool:
+        settings[_SILENCES] = settings.get(_SILENCES, 0) + isinstance(error, _SILENT)
+        goes_on: bool = super().increment(settings, request, response, error)
+        return goes_on and settings[_SILENCES] < SILENCES
 
     def get_backoff_time(self, settings: dict[str, Any]) -> float:
         pause: float = FIRST_PAUSE * 2 ** settings["count"] * (0.5 + random.random())  # noqa: S311

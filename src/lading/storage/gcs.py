@@ -49,6 +49,8 @@ CONTENT_TYPE = "application/octet-stream"
 
 TRIES = 5
 """Of each request, however it fails."""
+SILENCES = 2
+"""Of one request: who was silent so often is not asked again, for a client waits."""
 SILENCE_SECONDS = 60.0
 """How long the service may say nothing before a request is tried again."""
 FIRST_PAUSE = 0.25
@@ -248,7 +250,7 @@ class _Objects:
         url = address + (
             "?" + "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items()) if query else ""
         )
-        failure = ""
+        failure, silences = "", 0
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(FIRST_PAUSE * 2**attempt * (0.5 + random.random()))  # noqa: S311
@@ -256,6 +258,9 @@ class _Objects:
                 answer = await self._once(method, url, {**(headers or {}), **await self._token()}, body)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 failure = type(error).__name__
+                silences += isinstance(error, TimeoutError)
+                if silences == SILENCES:
+                    break
                 continue
             if answer.status not in _AGAIN:
                 if answer.status >= 400 and answer.status not in {404, 410, 412, 416}:

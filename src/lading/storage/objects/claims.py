@@ -21,6 +21,9 @@ versions said nothing, and meant this."""
 RENEWAL_SECONDS = 3.0
 """Between two renewals; and when one that is not answered is made anew."""
 
+RELEASE_SECONDS = 10.0
+"""To take a claim back; a client waits for that."""
+
 _INEXACT_SECONDS = 2.0
 """By how much less a claim counts for who has it: stores tell times in whole seconds."""
 
@@ -64,10 +67,11 @@ class Claim:
         if self._renewing is None:
             return
         await self._renewing
-        # If it cannot be removed now, it is stale soon, and purged with stale uploads.
-        with contextlib.suppress(StorageError):
-            if not await self._bucket.remove(self._name, self._tag) and await self._is_mine():
-                await self._bucket.remove(self._name, self._tag)
+        # If it cannot be removed soon, it is stale then, and purged with stale uploads.
+        with contextlib.suppress(StorageError, TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                if not await self._bucket.remove(self._name, self._tag) and await self._is_mine():
+                    await self._bucket.remove(self._name, self._tag)
 
     async def _make(self) -> None:
         only, left = "", 0.0

@@ -15,7 +15,14 @@ import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import AioSession, get_session
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    HTTPClientError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
 
 from lading.registry.ports import PathNotFoundError, StorageError, StorageFullError, UnavailableError
 from lading.storage.s3.direct import REGION, Direct, Missing, Transport
@@ -38,6 +45,8 @@ SHARED_SECONDS = 30.0
 SHARED_URLS = 4096
 ATTEMPTS = 4
 """The first is made directly, where it can be."""
+SILENCES = 2
+"""Of one request, the direct one's among them: who was silent so often is not asked again, for a client waits."""
 CONNECT_SECONDS = 5.0
 CONNECTIONS = 128
 WITHOUT_SECONDS = 5.0
@@ -46,6 +55,7 @@ WITHOUT_SECONDS = 5.0
 _OTHER_AUTHORITIES = "requests_ca_bundle"
 
 MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
+_SILENT = (ConnectTimeoutError, ReadTimeoutError)
 _FULL = {"507", "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioStorageQuotaExceeded"}
 _UNAVAILABLE = {"429", "500", "502", "503", "504"}
 _EXISTS = {"409", "412", "ConditionalRequestConflict", "PreconditionFailed"}
@@ -232,8 +242,16 @@ class Bucket:
                 self._region = before
             self._signed.clear()
 
-    def _hear(self, response: tuple[Any, Mapping[str, Any]] | None, **_: object) -> None:
-        """The SDK calls it with each answer, some of which tell the bucket's region."""
+    def _hear(
+        self,
+        response: tuple[Any, Mapping[str, Any]] | None,
+        attempts: int,
+        caught_exception: Exception | None,
+        **_: object,
+    ) -> None:
+        """The SDK calls it after each attempt. Some answers tell the bucket's region."""
+        if isinstance(caught_exception, _SILENT) and (self._direct is not None or attempts == SILENCES):
+            raise caught_exception
         if response is not None:
             headers = response[1].get("ResponseMetadata", {}).get("HTTPHeaders", {})
             self._told = str(headers.get(REGION) or response[1].get("Error", {}).get("Region") or self._told)

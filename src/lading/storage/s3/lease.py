@@ -67,11 +67,12 @@ class Lease:
                 await self._renewing
             self._renewing = None
         if not gone:
-            # Left behind it only makes the next writer wait until it is old.
-            with contextlib.suppress(StorageError):
-                if not self.fresh:
-                    await self.check()
-                await self._bucket.call("delete_object", self._key, Key=self._name)
+            # Left behind it only makes the next writer wait until it is old; a client waits for this one.
+            with contextlib.suppress(StorageError, TimeoutError):
+                async with asyncio.timeout(LEASE_SECONDS):
+                    if not self.fresh:
+                        await self.check()
+                    await self._bucket.call("delete_object", self._key, Key=self._name)
 
     async def _put(self, **condition: str) -> None:
         asked = time.monotonic()
