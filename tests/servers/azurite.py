@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.servers.certificate import certificate
 from tests.servers.peers import missing, peers_folder
 
 ACCOUNT = "devstoreaccount1"
@@ -38,20 +39,33 @@ class Azurite(NamedTuple):
             "Content-Length": "0",
         }
         request = urllib.request.Request(f"{self.url}/{name}?restype=container", method="PUT", headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as response:
+        trusting = certificate().trusting() if self.url.startswith("https") else None
+        with urllib.request.urlopen(request, timeout=30, context=trusting) as response:
             assert response.status == 201
         return name
 
 
 @contextlib.contextmanager
-def azurite(folder: Path) -> Iterator[Azurite]:
+def azurite(folder: Path, *, tls: bool = False) -> Iterator[Azurite]:
+    """With `tls` it has the tests' own certificate."""
     program = peers_folder() / "azurite/node_modules/.bin/azurite-blob"
     if not program.exists() or shutil.which("node") is None:
         missing("azurite")
     log = folder / "azurite.log"
+    with_tls = ["--cert", str(certificate().file), "--key", str(certificate().key)] if tls else []
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [program, "--blobPort", "0", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"],
+            [
+                *(
+                    program,
+                    "--blobPort",
+                    "0",
+                    "--inMemoryPersistence",
+                    "--skipApiVersionCheck",
+                    "--disableTelemetry",
+                ),
+                *with_tls,
+            ],
             cwd=folder,
             stdout=output,
             stderr=output,
@@ -66,7 +80,7 @@ def azurite(folder: Path) -> Iterator[Azurite]:
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"successfully (?:listens|listening) on (http://\S+)", log.read_text())
+        found = re.search(r"successfully (?:listens|listening) on (https?://\S+)", log.read_text())
         if found is not None:
             return found[1]
         time.sleep(0.05)
