@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.faults.leftovers import left_for_ever
 from tests.servers import content
 from tests.servers.client import with_query
 from tests.servers.faultproxy import FaultProxy, faultproxy
@@ -107,8 +108,33 @@ async def test_a_session_that_has_ended_is_not_waited_for(place: Place) -> None:
     assert sum("?uploads" in request for request in place.proxy.requests) <= 4
 
 
-async def test_two_histories_of_one_session_are_none(place: Place) -> None:
-    """It was begun anew while the list did not tell of it: nobody knows whose bytes the hash is of."""
+async def test_a_session_is_not_begun_anew_beside_what_is_not_listed(place: Place) -> None:
+    """Of two uploads only the older could be listed at the end, and be taken for what the hash is of."""
+    first = await begun(place)
+    place.proxy.lagging = True
+    begin = (await place.client.send("GET", first.partition("?")[0])).expect(204).location
+    answer = await place.client.send("PATCH", begin, body=bytes(reversed(DATA)))
+    assert answer.expect(416).codes() == ["RANGE_INVALID"]
+    place.proxy.lagging = False
+    assert [upload.name async for upload in multipart.uploads(place.storage._bucket, "/", "")] != []
+    (await place.client.send("PUT", with_query(first, digest=DIGEST))).expect(201)
+    assert await place.storage.get(layout.blob_data(Digest(DIGEST))) == DATA
+    assert await left_for_ever(place.storage) == []
+
+
+async def test_an_upload_that_could_not_be_created_is_begun_anew(place: Place) -> None:
+    location = (await place.client.send("POST", "/v2/app/blobs/uploads/")).expect(202).location
+    place.proxy.refused = "POST"
+    (await place.client.send("PATCH", location, body=DATA)).expect(503)
+    place.proxy.refused = ""
+    location = (await place.client.send("PATCH", location, body=DATA)).expect(202).location
+    (await place.client.send("PUT", with_query(location, digest=DIGEST))).expect(201)
+    assert await left_for_ever(place.storage) == []
+
+
+async def test_two_histories_of_one_session_are_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a store that takes no conditions it is begun anew: nobody knows then whose bytes the hash is of."""
+    monkeypatch.setattr(multipart, "begin", lambda bucket, key, mark: multipart.create(bucket, key))
     first = await begun(place)
     place.proxy.lagging = True
     begin = (await place.client.send("GET", first.partition("?")[0])).expect(204).location

@@ -22,11 +22,15 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class FaultProxy:
-    """`requests` are the first lines seen. While `lagging`, S3 lists no unfinished upload."""
+    """`requests` are the first lines seen. While `lagging`, S3 lists no unfinished upload.
+
+    Requests of the method `refused` are answered with 503.
+    """
 
     def __init__(self, target: str) -> None:
         self.requests: list[str] = []
         self.lagging = False
+        self.refused = ""
         self.host = ""
         self.stopping = False
         self._target = target.split(":")
@@ -56,6 +60,8 @@ class FaultProxy:
         number = len(self.requests)
         self.requests.append(head.partition(b" HTTP/")[0].decode())
         fault = self._fault if self._first <= number < self._last else None
+        if self.refused and head.startswith(self.refused.encode()):
+            fault = "503"
         if fault == "reset":
             writer.transport.abort()
             return False

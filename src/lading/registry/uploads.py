@@ -233,7 +233,13 @@ class Uploads:
         return data is None or data.size > 0
 
     async def _close(self, upload: Upload, writer: Writer) -> None:
-        await writer.close()
+        try:
+            await writer.close()
+        except StorageError as error:
+            self._hashes.pop(upload.id, None)  # of bytes that may not be stored, nor ever be
+            if isinstance(error, BusyError):
+                raise _busy() from error
+            raise
         hasher = self._hashes.get(upload.id)
         state = None if hasher is None or hasher.size < STATE_BYTES else hasher.export()
         if hasher is None or state is None:

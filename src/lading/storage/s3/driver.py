@@ -293,7 +293,9 @@ class S3Storage:
         name, below = self._bucket.name(key), self._bucket.below(key)
         page = await self._bucket.call("list_objects_v2", key, Prefix=name)
         names = [each["Key"] for each in page.get("Contents", [])]
-        mine = [each for each in names if each == name or each.startswith(below)]
+        mine = [
+            each for each in names if each.startswith(below) or each in (name, multipart.begun(self._bucket, key))
+        ]
         first = mine[0] if mine else ""
         await self._delete(key, mine)
         if page.get("IsTruncated"):

@@ -9,8 +9,8 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from lading.registry.ports import PathNotFoundError, StorageError
-from lading.storage.s3.bucket import MAXIMUM_PART, Bucket, together
+from lading.registry.ports import BusyError, PathNotFoundError, StorageError
+from lading.storage.s3.bucket import DRIVER, MAXIMUM_PART, Bucket, ConditionError, errors, together
 
 GROWTH_PARTS = 960
 """After so many parts they double: even from 5 MiB on, 10,000 of them make 5 TB."""
@@ -82,6 +82,46 @@ async def create(bucket: Bucket, key: str) -> str:
     answer = await bucket.call("create_multipart_upload", key, Key=bucket.name(key), **bucket.options.attributes)
     upload: str = answer["UploadId"]
     return upload
+
+
+def begun(bucket: Bucket, key: str) -> str:
+    """No key ends so: the object is in no listing."""
+    return bucket.name(key) + "~begun"
+
+
+async def begin(bucket: Bucket, key: str, mark: bytes) -> str:
+    """Create the first upload of a key, and beside it an object that says so, for lists of uploads may lag behind.
+
+    Raises `BusyError` where somebody with another mark has begun one: its bytes are not known here.
+    """
+    name, (upload, marked) = (
+        begun(bucket, key),
+        await asyncio.gather(create(bucket, key), _mark(bucket, key, mark), return_exceptions=True),
+    )
+    if isinstance(upload, str) and marked is True:
+        return upload
+    if isinstance(upload, str):
+        await abort(bucket, key, bucket.name(key), upload)
+    if marked is False:
+        raise BusyError(DRIVER, f"was begun already, but is in no list: {key}")
+    # It can be begun anew.
+    with contextlib.suppress(StorageError):
+        await bucket.call("delete_object", key, Key=name)
+    raise next(failure for failure in (upload, marked) if isinstance(failure, BaseException))
+
+
+async def _mark(bucket: Bucket, key: str, mark: bytes) -> bool:
+    """Whether the mark is the one there is now."""
+    name = begun(bucket, key)
+    try:
+        await bucket.call("put_object", key, Key=name, Body=mark, IfNoneMatch="*")
+    except ConditionError:
+        answer: Any = await bucket.call("get_object", key, Key=name)
+        with errors(key):
+            async with answer["Body"] as body:
+                there: bytes = await body.read()
+        return there == mark  # the answer to an earlier attempt was lost
+    return True
 
 
 async def put_part(bucket: Bucket, key: str, upload: str, number: int, data: bytes) -> Part:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ class S3Writer:
         self._remove = remove
         self._let_go = let_go
         self._lease = Lease(bucket, key)
+        self._mark = secrets.token_hex(16).encode()
         self._upload = ""
         self._parts: list[Part] = []
         self._complete = 0
@@ -59,6 +61,7 @@ class S3Writer:
                 async for found in multipart.uploads(self._bucket, self._key, self._name):
                     if found.name == self._name:
                         await multipart.abort(self._bucket, self._key, found.name, found.id)
+                await self._unmark()
         except BaseException:
             await asyncio.shield(self._lease.release())
             raise
@@ -123,6 +126,8 @@ class S3Writer:
             gone = remove is not None and self._key.startswith(f"{remove}/")
             if target is not None and not gone:
                 await self._bucket.call("delete_object", self._key, Key=self._name)
+            if not gone:
+                await self._unmark()
             if remove is not None:
                 await self._remove(remove)
         finally:
@@ -136,8 +141,13 @@ class S3Writer:
             await self._abort()
             with contextlib.suppress(PathNotFoundError):
                 await self._bucket.call("delete_object", self._key, Key=self._name)
+            await self._unmark()
         finally:
             await self._release()
+
+    async def _unmark(self) -> None:
+        with contextlib.suppress(PathNotFoundError):
+            await self._bucket.call("delete_object", self._key, Key=multipart.begun(self._bucket, self._key))
 
     async def _load(self) -> None:
         found = await multipart.uploads_of(self._bucket, self._key)
@@ -202,7 +212,7 @@ class S3Writer:
             await self._reopen()
             size = min(self._buffered, self._wanted())
         if not self._upload:
-            self._upload = await multipart.create(self._bucket, self._key)
+            self._upload = await multipart.begin(self._bucket, self._key, self._mark)
         while size:
             if len(self._parts) == MAXIMUM_PARTS:
                 raise StorageError(DRIVER, f"more than {MAXIMUM_PARTS} parts: {self._key}")
