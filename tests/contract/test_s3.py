@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.contract.wrapping import wrapped
@@ -24,6 +25,13 @@ ROOTS = itertools.count()
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with gateway(tmp_path_factory.mktemp("s3") / "store") as running:
         yield running
+
+
+class Listing(S3Storage):
+    """The server shows a name of its own for a moment, where an object is replaced."""
+
+    async def list(self, *arguments: Any, **options: Any) -> Sequence[str]:
+        return [name for name in await super().list(*arguments, **options) if ".sgwtmp." not in name]
 
 
 def options(server: Gateway, **more: object) -> Options:
@@ -49,7 +57,7 @@ async def test_contract(case: Case, equal: bool, server: Gateway) -> None:
     made: list[S3Storage] = []
 
     def make() -> S3Storage:
-        made.append(S3Storage(chosen))
+        made.append(Listing(chosen))
         return made[-1]
 
     try:
@@ -70,7 +78,7 @@ async def test_contract_below_middleware(case: Case, server: Gateway, tmp_path: 
     caches: list[DiskCacheStorage] = []
 
     def make() -> DiskCacheStorage:
-        made.append(S3Storage(chosen))
+        made.append(Listing(chosen))
         caches.append(wrapped(made[-1], tmp_path))
         return caches[-1]
 

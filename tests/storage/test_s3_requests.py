@@ -286,6 +286,32 @@ async def test_a_bucket_in_another_region_is_found_once(store: Store) -> None:
         await storage.close()
 
 
+async def test_behind_a_proxy_the_sdk_asks(store: Store, surroundings: Callable[[str, str], None]) -> None:
+    surroundings("http_proxy", store.host)
+    surroundings("no_proxy", "")
+    storage = S3Storage(options(endpoint="http://store.invalid", pathstyle=True))
+    try:
+        for _ in range(2):
+            await storage.put(KEY, b"content")
+    finally:
+        await storage.close()
+    assert ["amz-sdk-request" in asked.headers for asked in store.asked] == [True, True]
+    assert {asked.headers["host"] for asked in store.asked} == {"store.invalid"}
+
+
+@pytest.mark.parametrize(("port", "host"), [(":80", "store.invalid"), (":8080", "store.invalid:8080")])
+async def test_the_host_is_named_without_a_port_that_goes_without_saying(port: str, host: str) -> None:
+    bucket = s3_bucket.Bucket(options(endpoint=f"http://store.invalid{port}", pathstyle=True))
+    try:
+        await bucket.connect()
+        assert bucket._direct is not None
+        place = await bucket._direct._learn()
+        assert place is not None
+        assert place.name == host
+    finally:
+        await bucket.close()
+
+
 @pytest.mark.parametrize("modified", ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000+00:00"])
 async def test_a_date_in_another_form(modified: str, store: Store) -> None:
     store.modified = modified

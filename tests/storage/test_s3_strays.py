@@ -76,6 +76,7 @@ async def test_what_a_client_abandons_goes_with_its_session(storage: S3Storage, 
 async def test_what_is_cancelled_leaves_nothing(storage: S3Storage, bucket: Bucket) -> None:
     writer = await storage.writer(f"{SESSION}/data", append=True)
     await writer.write([bytes(6 * MIB)])
+    await writer.write([bytes(6 * MIB)])  # which waits until the first is sent
     assert await unfinished(bucket) == [f"{SESSION}/data"]
     await writer.cancel()
     assert await unfinished(bucket) == []

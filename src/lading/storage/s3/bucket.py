@@ -25,7 +25,8 @@ from botocore.exceptions import (
 )
 
 from lading.registry.ports import PathNotFoundError, StorageError, StorageFullError, UnavailableError
-from lading.storage.s3.direct import REGION, Direct, Missing, Transport
+from lading.storage.s3.direct import Direct, Missing
+from lading.storage.s3.transport import REGION, Transport
 
 T = TypeVar("T")
 

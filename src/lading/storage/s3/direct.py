@@ -1,4 +1,4 @@
-"""The most frequent requests, signed by the SDK's signer and sent by its transport, but not made by its layers.
+"""The most frequent requests, with the SDK's credentials, but not made by its layers.
 
 Those describe and check each request, which takes several times as long as all the rest. What is not answered as
 it should be is asked again by the SDK: it tries several times, finds buckets in other regions and reads errors.
@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
-import functools
-import io
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -18,25 +17,24 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 from xml.etree import ElementTree
 
-import aiohttp
 from aiobotocore.credentials import AioCredentials
-from aiobotocore.httpsession import AIOHTTPSession
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSPreparedRequest, AWSRequest
-from botocore.exceptions import BotoCoreError, HTTPClientError
+from botocore.exceptions import BotoCoreError
+from botocore.httpsession import create_urllib3_context, get_cert_path
 from botocore.utils import get_environ_proxies, parse_timestamp
 
-from lading.storage.s3 import answers
+from lading.storage.s3 import answers, signing
+from lading.storage.s3.transport import REGION
+from lading.storage.s3.wire import Answer, Host
 
 _OPERATIONS = {
     "abort_multipart_upload": ("DELETE", ""),
     "complete_multipart_upload": ("POST", ""),
     "copy_object": ("PUT", ""),
-    "create_multipart_upload": ("POST", "uploads"),
+    "create_multipart_upload": ("POST", "uploads="),
     "delete_object": ("DELETE", ""),
     "get_object": ("GET", ""),
     "head_object": ("HEAD", ""),
-    "list_multipart_uploads": ("GET", "uploads"),
+    "list_multipart_uploads": ("GET", "uploads="),
     "list_objects_v2": ("GET", "list-type=2&encoding-type=url"),
     "list_parts": ("GET", ""),
     "put_object": ("PUT", ""),
@@ -47,17 +45,18 @@ _OPERATIONS = {
 
 _HEADERS = {
     "ACL": "x-amz-acl",
-    "ContentType": "Content-Type",
+    "ContentType": "content-type",
     "CopySource": "x-amz-copy-source",
     "CopySourceRange": "x-amz-copy-source-range",
-    "IfMatch": "If-Match",
-    "IfNoneMatch": "If-None-Match",
+    "IfMatch": "if-match",
+    "IfNoneMatch": "if-none-match",
     "MetadataDirective": "x-amz-metadata-directive",
-    "Range": "Range",
+    "Range": "range",
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "StorageClass": "x-amz-storage-class",
 }
+_ALWAYS = {"accept": "*/*", "accept-encoding": "identity"}
 _PARAMETERS = {
     "ContinuationToken": "continuation-token",
     "Delimiter": "delimiter",
@@ -71,11 +70,10 @@ _PARAMETERS = {
     "UploadIdMarker": "upload-id-marker",
 }
 _MISSING = (b"<Code>NoSuchKey</Code>", b"<Code>NoSuchUpload</Code>")
+_READING = frozenset({"GET", "HEAD"})
 _SUCCESSES = frozenset({200, 204, 206})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ELSEWHERE = frozenset({301, 307, 400})
-REGION = "x-amz-bucket-region"
-"""With these answers a store tells so where the bucket is."""
+"""With these answers a store tells that the bucket is in another region."""
 _PLAIN = "/~"
 """What is not encoded in the names of objects, beside what never is."""
 _PROBE = "x"
@@ -88,49 +86,20 @@ class Missing(Exception):  # noqa: N818  an answer like others
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the objects of a bucket are: what their URLs begin with."""
+    """Where the objects of a bucket are: what the paths of their URLs begin with, and who is asked for them."""
 
-    url: str
+    path: str
+    name: str
     region: str
-    http: AIOHTTPSession
-
-
-class ElsewhereError(BotoCoreError):  # type: ignore[misc]
-    fmt = (
-        "the store sends requests on to {host}: configure that as regionendpoint, or the bucket's region as region"
-    )
-
-
-class Transport(AIOHTTPSession):  # type: ignore[misc]
-    """Follows no redirect: what was signed for one host no other takes.
-
-    If the store tells a region, the SDK signs anew for that. If not, it would look for one without an end.
-    """
-
-    async def send(self, request: AWSPreparedRequest) -> Any:
-        response = await super().send(request)
-        if response.status_code in _REDIRECTS and REGION not in response.headers:
-            to = urlsplit(response.headers.get("location", ""))
-            raise ElsewhereError(host=f"{to.scheme}://{to.netloc}" if to.netloc else "another host")
-        return response
-
-    async def _get_session(self, proxy_url: str | None) -> _Unfollowing:
-        return _Unfollowing(await super()._get_session(proxy_url))
-
-
-class _Unfollowing:
-    __slots__ = ("request",)
-
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.request = functools.partial(session.request, allow_redirects=False)
+    host: Host
 
 
 class Direct:
     """Asks what a client of the SDK would, with its names of operations, arguments and fields of answers.
 
     From the client it learns, at the first request, where the objects of its bucket are. Of one that is in another
-    region it asks nothing more: the SDK remembers where. `timeout` is for connecting and for silence, in seconds;
-    `verify` as in the SDK.
+    region it asks nothing more: the SDK remembers where. Nor of one behind a proxy. `timeout` is for connecting
+    and for silence, in seconds; `verify` as in the SDK.
     """
 
     def __init__(
@@ -146,16 +115,16 @@ class Direct:
         self._client = client
         self._bucket = bucket
         self._credentials = credentials
-        self._transport = functools.partial(
-            Transport, timeout=timeout, max_pool_connections=connections, verify=verify
-        )
+        self._timeout = timeout
+        self._connections = connections
+        self._verify = verify
         self._learning = asyncio.Lock()
         self._place: _Place | None = None
         self._elsewhere = False
 
     async def close(self) -> None:
         if self._place is not None:
-            await self._place.http.close()
+            self._place.host.close()
 
     async def ask(self, operation: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """None where the SDK is to ask. Raises `Missing`."""
@@ -163,60 +132,84 @@ class Direct:
             return None
         try:
             place = self._place or await self._learn()
-            request = await self._request(place, operation, arguments)
-            response: aiohttp.ClientResponse = (await place.http.send(request)).raw
-            if response.status in _ELSEWHERE:
-                self._elsewhere |= response.headers.get(REGION, place.region) != place.region
-            return await _answer(operation, response)
-        except (BotoCoreError, HTTPClientError, aiohttp.ClientError, TimeoutError):
+            if place is None:
+                return None
+            answer = await self._send(place, operation, arguments)
+            if answer.status in _ELSEWHERE:
+                self._elsewhere |= answer.headers.get(REGION, place.region) != place.region
+            return await _answer(operation, answer)
+        except (BotoCoreError, OSError):
             return None
 
-    async def _learn(self) -> _Place:
+    async def _learn(self) -> _Place | None:
         async with self._learning:
-            if self._place is None:
+            if self._place is None and not self._elsewhere:
                 probe = {"Bucket": self._bucket, "Key": _PROBE}
                 url = urlsplit(await self._client.generate_presigned_url("get_object", Params=probe))
-                base = url._replace(query="").geturl().removesuffix(_PROBE)
+                if url.scheme in get_environ_proxies(url.geturl()):
+                    self._elsewhere = True
+                    return None
+                encrypted = url.scheme == "https"
+                port = 443 if encrypted else 80
+                host = Host(
+                    url.hostname or "",
+                    url.port or port,
+                    await asyncio.to_thread(_trusting, self._verify) if encrypted else None,
+                    connect_seconds=self._timeout[0],
+                    silence=self._timeout[1],
+                    connections=self._connections,
+                )
                 region = parse_qs(url.query)["X-Amz-Credential"][0].split("/")[-3]
-                http = await self._transport(proxies=get_environ_proxies(base)).__aenter__()
-                self._place = _Place(base, region, http)
+                name = url.netloc.removesuffix(f":{port}")
+                self._place = _Place(url.path.removesuffix(_PROBE), name, region, host)
         return self._place
 
-    async def _request(self, place: _Place, operation: str, arguments: Mapping[str, Any]) -> AWSPreparedRequest:
-        method, fixed = _OPERATIONS[operation]
-        url = place.url + quote(arguments.get("Key", ""), safe=_PLAIN)
-        if "Key" not in arguments and urlsplit(url).path != "/":
-            url = url.removesuffix("/")
-        query = {_PARAMETERS[name]: value for name, value in arguments.items() if name in _PARAMETERS}
-        if fixed or query:
-            url += "?" + "&".join(filter(None, (fixed, urlencode(query, quote_via=quote, safe="~"))))
-        parts = arguments.get("MultipartUpload")
-        request = AWSRequest(method, url, data=arguments.get("Body") if parts is None else _document(parts))
-        request.context["client_config"] = config = self._client.meta.config
-        request.headers["User-Agent"] = config.user_agent
+    async def _send(self, place: _Place, operation: str, arguments: Mapping[str, Any]) -> Answer:
+        method, query = _OPERATIONS[operation]
+        path = place.path + quote(arguments.get("Key", ""), safe=_PLAIN)
+        if "Key" not in arguments and path != "/":
+            path = path.removesuffix("/")
+        headers = {"host": place.name}
+        given: dict[str, str] = {}
         for name, value in arguments.items():
-            if name in _HEADERS:
-                request.headers[_HEADERS[name]] = quote(value, safe=_PLAIN) if name == "CopySource" else value
+            if name in _PARAMETERS:
+                given[_PARAMETERS[name]] = value
+            elif name in _HEADERS:
+                headers[_HEADERS[name]] = quote(value, safe=_PLAIN) if name == "CopySource" else value
+        if given:
+            query = "&".join(filter(None, (query, urlencode(given, quote_via=quote, safe="~"))))
+        parts = arguments.get("MultipartUpload")
+        body: bytes = arguments.get("Body", b"") if parts is None else _document(parts)
         credentials = await self._credentials.get_frozen_credentials()
-        S3SigV4Auth(credentials, "s3", place.region).add_auth(request)
-        # The transport sends a file piece by piece, and a text at once.
-        body = None if request.data is None else io.BytesIO(request.data)
-        return AWSPreparedRequest(method, url, request.headers, body, stream_output=True)
+        headers = signing.signed(method, path, query, headers, credentials, place.region)
+        headers |= {**_ALWAYS, "user-agent": self._client.meta.config.user_agent}
+        if method not in _READING:
+            headers["content-length"] = str(len(body))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        target = f"{path}?{query}" if query else path
+        return await place.host.send(method, f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode(), body)
+
+
+def _trusting(verify: bool | str) -> ssl.SSLContext:
+    """As the SDK's transport makes it."""
+    context: ssl.SSLContext = create_urllib3_context()
+    if verify:
+        context.check_hostname = True
+        context.load_verify_locations(get_cert_path(verify))
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class _Body:
     """As the SDK's body of an object."""
 
-    __slots__ = ("_response",)
+    __slots__ = ("close", "read")
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-
-    async def read(self, limit: int = -1) -> bytes:
-        return await self._response.content.read(limit)
-
-    def close(self) -> None:
-        self._response.close()
+    def __init__(self, answer: Answer) -> None:
+        self.read = answer.read
+        self.close = answer.close
 
     async def __aenter__(self) -> _Body:
         return self
@@ -235,33 +228,43 @@ def _document(parts: Mapping[str, Any]) -> bytes:
     return ElementTree.tostring(root)
 
 
-async def _answer(operation: str, response: aiohttp.ClientResponse) -> Mapping[str, Any] | None:
-    headers, opens = response.headers, operation == "get_object" and response.status in _SUCCESSES
-    told = b"" if opens else await response.read()
-    if response.status not in _SUCCESSES:
-        if response.status == 404 and (operation == "head_object" or any(code in told for code in _MISSING)):
+async def _answer(operation: str, answer: Answer) -> Mapping[str, Any] | None:
+    """Raises `Missing`. The answer is left open if it is an object."""
+    opens = operation == "get_object" and answer.status in _SUCCESSES
+    read: dict[str, Any] | None = None
+    try:
+        told = b"" if opens else await answer.read()
+        read = _read(operation, answer.status, answer.headers, told)
+    finally:
+        if not opens or read is None:
+            answer.close()
+    if opens and read is not None:
+        read["Body"] = _Body(answer)
+    return read
+
+
+def _read(operation: str, status: int, headers: Mapping[str, str], told: bytes) -> dict[str, Any] | None:
+    if status not in _SUCCESSES:
+        if status == 404 and (operation == "head_object" or any(code in told for code in _MISSING)):
             raise Missing
         return None
-    answer: dict[str, Any] = {
-        "ResponseMetadata": {"HTTPStatusCode": response.status, "HTTPHeaders": headers},
-        "ETag": headers.get("ETag", ""),
+    made: dict[str, Any] = {
+        "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": headers},
+        "ETag": headers.get("etag", ""),
     }
     if answers.expected(operation):
         document = answers.read(operation, told)
-        return None if document is None else answer | document
+        return None if document is None else made | document
     if operation in {"get_object", "head_object"}:
-        dated = "Last-Modified" in headers
-        modified = _time(headers["Last-Modified"]) if dated else None
-        if "Content-Length" not in headers or (dated and modified is None):
-            response.close()
+        dated = "last-modified" in headers
+        modified = _time(headers["last-modified"]) if dated else None
+        if "content-length" not in headers or (dated and modified is None):
             return None
-        answer["ContentLength"] = int(headers["Content-Length"])
-        answer["LastModified"] = modified
-    if "Content-Range" in headers:
-        answer["ContentRange"] = headers["Content-Range"]
-    if opens:
-        answer["Body"] = _Body(response)
-    return answer
+        made["ContentLength"] = int(headers["content-length"])
+        made["LastModified"] = modified
+    if "content-range" in headers:
+        made["ContentRange"] = headers["content-range"]
+    return made
 
 
 def _time(text: str) -> datetime.datetime | None:
