@@ -82,6 +82,7 @@ class Store:
         texts = {
             "POST uploads": "<InitiateMultipartUploadResult><UploadId>u</UploadId>"
             "</InitiateMultipartUploadResult>",
+            "POST delete": "<DeleteResult></DeleteResult>",
             "GET prefix uploads": "<ListMultipartUploadsResult></ListMultipartUploadsResult>",
             "POST uploadId": "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>",
             "copy PUT": f"<CopyObjectResult><ETag>e</ETag><LastModified>{now}</LastModified></CopyObjectResult>",

@@ -216,6 +216,7 @@ OPERATIONS: list[tuple[str, dict[str, object]]] = [
         "complete_multipart_upload",
         {"Key": NAME, "UploadId": "u", "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": '"<e>&"'}] * 2}},
     ),
+    ("delete_objects", {"Delete": {"Objects": [{"Key": NAME}, {"Key": "a<&>\r\n'\""}], "Quiet": True}}),
     ("copy_object", {"Key": NAME, "CopySource": f"bucket/{NAME}", "MetadataDirective": "REPLACE"}),
     ("copy_object", {"Key": NAME, "CopySource": f"bucket/{NAME}", **options(None, **EVERY).attributes}),
     (
@@ -272,6 +273,18 @@ async def test_what_is_refused_directly_the_sdk_asks_again(status: int, store: S
     finally:
         await storage.close()
     assert [asked.body for asked in store.asked] == [b"content", b"content"]
+
+
+async def test_what_could_not_be_deleted_is_told(store: Store) -> None:
+    storage = S3Storage(options(store))
+    errors = "".join(f"<Error><Key>k</Key><Code>{code}</Code></Error>" for code in ("NoSuchKey", "AccessDenied"))
+    store.refusals, store.told = [200], f"<DeleteResult>{errors}</DeleteResult>"
+    try:
+        with pytest.raises(StorageError, match="AccessDenied: 1 objects are left"):
+            await storage.delete_all([KEY, f"{KEY}2"])
+    finally:
+        await storage.close()
+    assert ["amz-sdk-request" in asked.headers for asked in store.asked] == [False]
 
 
 async def test_a_bucket_in_another_region_is_found_once(store: Store) -> None:

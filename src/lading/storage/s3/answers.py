@@ -12,12 +12,19 @@ _ROOTS = {
     "complete_multipart_upload": "CompleteMultipartUploadResult",
     "copy_object": "CopyObjectResult",
     "create_multipart_upload": "InitiateMultipartUploadResult",
+    "delete_objects": "DeleteResult",
     "list_multipart_uploads": "ListMultipartUploadsResult",
     "list_objects_v2": "ListBucketResult",
     "list_parts": "ListPartsResult",
     "upload_part_copy": "CopyPartResult",
 }
-_LISTS = {"Contents": "Contents", "CommonPrefixes": "CommonPrefixes", "Part": "Parts", "Upload": "Uploads"}
+_LISTS = {
+    "Contents": "Contents",
+    "CommonPrefixes": "CommonPrefixes",
+    "Error": "Errors",
+    "Part": "Parts",
+    "Upload": "Uploads",
+}
 _CONVERTED: dict[str, Callable[[str], Any]] = {
     "Initiated": datetime.datetime.fromisoformat,
     "IsTruncated": lambda text: text == "true",

@@ -7,9 +7,11 @@ it should be is asked again by the SDK: it tries several times, finds buckets in
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import datetime
 import ssl
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -32,6 +34,7 @@ _OPERATIONS = {
     "copy_object": ("PUT", ""),
     "create_multipart_upload": ("POST", "uploads="),
     "delete_object": ("DELETE", ""),
+    "delete_objects": ("POST", "delete="),
     "get_object": ("GET", ""),
     "head_object": ("HEAD", ""),
     "list_multipart_uploads": ("GET", "uploads="),
@@ -178,8 +181,14 @@ class Direct:
                 headers[_HEADERS[name]] = quote(value, safe=_PLAIN) if name == "CopySource" else value
         if given:
             query = "&".join(filter(None, (query, urlencode(given, quote_via=quote, safe="~"))))
-        parts = arguments.get("MultipartUpload")
-        body: bytes = arguments.get("Body", b"") if parts is None else _document(parts)
+        body: bytes = arguments.get("Body", b"")
+        if "MultipartUpload" in arguments:
+            body = _document("CompleteMultipartUpload", arguments["MultipartUpload"], "Parts", "Part")
+        elif "Delete" in arguments:
+            body = _document("Delete", arguments["Delete"], "Objects", "Object")
+            # Stores take no list of what is to be deleted without a sum of it.
+            headers["x-amz-sdk-checksum-algorithm"] = "CRC32"
+            headers["x-amz-checksum-crc32"] = base64.b64encode(zlib.crc32(body).to_bytes(4)).decode()
         credentials = await self._credentials.get_frozen_credentials()
         headers = signing.signed(method, path, query, headers, credentials, place.region)
         headers |= {**_ALWAYS, "user-agent": self._client.meta.config.user_agent}
@@ -218,14 +227,18 @@ class _Body:
         self.close()
 
 
-def _document(parts: Mapping[str, Any]) -> bytes:
-    """Of the parts that an upload is completed from."""
-    root = ElementTree.Element("CompleteMultipartUpload", xmlns=_SPACE)
-    for part in parts["Parts"]:
-        element = ElementTree.SubElement(root, "Part")
-        for name, value in part.items():
-            ElementTree.SubElement(element, name).text = str(value)
-    return ElementTree.tostring(root)
+def _document(kind: str, content: Mapping[str, Any], several: str, one: str) -> bytes:
+    """With an element of the name `one` for each of the list `several`, and one for each other value."""
+    root = ElementTree.Element(kind, xmlns=_SPACE)
+    for name, value in content.items():
+        for each in value if name == several else ():
+            element = ElementTree.SubElement(root, one)
+            for inner, text in each.items():
+                ElementTree.SubElement(element, inner).text = str(text)
+        if name != several:
+            ElementTree.SubElement(root, name).text = str(value).lower()
+    # Ends of lines in names are no layout.
+    return ElementTree.tostring(root).replace(b"\r", b"&#xD;").replace(b"\n", b"&#xA;")
 
 
 async def _answer(operation: str, answer: Answer) -> Mapping[str, Any] | None:
