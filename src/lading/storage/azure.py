@@ -13,7 +13,7 @@ import email.utils
 import io
 import logging
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -172,11 +172,11 @@ class _Blobs:
 
     async def fetch(self, name: str, start: int, length: int, tag: str = "") -> tuple[bytes, Found] | None:
         conditions: dict[str, Any] = {"etag": tag, "match_condition": MatchConditions.IfNotModified} if tag else {}
-        dates: list[float] = []
+        answers: list[Any] = []
         try:
-            with _storage_errors(name):
+            with _storage_errors(name), _closing(answers):
                 blob = await self.blob(name)
-                got = await blob.download_blob(start, length, raw_response_hook=_dates_to(dates), **conditions)
+                got = await blob.download_blob(start, length, raw_response_hook=answers.append, **conditions)
                 data = await got.readall()
         except PathNotFoundError:
             return None
@@ -185,7 +185,7 @@ class _Blobs:
             return None if found is None else (b"", found)
         of = got.properties
         size = int(of.content_range.rpartition("/")[2]) if of.content_range else len(data)
-        return data, _found(size, of.last_modified, of.etag, dates)
+        return data, _found(size, of.last_modified, of.etag, answers)
 
     async def put(self, name: str, data: bytes, only: str | None = None) -> str | None:
         conditions: dict[str, Any] = {"overwrite": only != ""}
@@ -313,11 +313,11 @@ class _Blobs:
             return self._delegation
 
     async def _properties(self, name: str) -> Found:
-        dates: list[float] = []
+        answers: list[Any] = []
         with _storage_errors(name):
             blob = await self.blob(name)
-            found = await blob.get_blob_properties(raw_response_hook=_dates_to(dates))
-        return _found(found.size, found.last_modified, found.etag, dates)
+            found = await blob.get_blob_properties(raw_response_hook=answers.append)
+        return _found(found.size, found.last_modified, found.etag, answers)
 
     def _credential(self, transport: AioHttpTransport) -> Any:
         if self._credentials["type"] == "shared_key":
@@ -423,14 +423,21 @@ async def _session() -> AsyncGenerator[aiohttp.ClientSession]:
         yield session
 
 
-def _dates_to(dates: list[float]) -> Any:
-    def keep(response: Any) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            dates.append(email.utils.parsedate_to_datetime(response.http_response.headers["Date"]).timestamp())
+@contextlib.contextmanager
+def _closing(answers: Sequence[Any]) -> Iterator[None]:
+    """Of one that is not read to its end the SDK leaves the connection open."""
+    try:
+        yield
+    except BaseException:
+        for answer in answers:
+            answer.http_response.internal_response.close()
+        raise
 
-    return keep
 
-
-def _found(size: int, modified: datetime.datetime, etag: str, dates: list[float]) -> Found:
-    at = modified.timestamp()
-    return Found(size, at, etag, dates[-1] - at if dates else 0.0)
+def _found(size: int, modified: datetime.datetime, etag: str, answers: Sequence[Any]) -> Found:
+    """`answers` are those of the service, of which the last tells what time it is there."""
+    at, age = modified.timestamp(), 0.0
+    with contextlib.suppress(IndexError, KeyError, ValueError):
+        date = answers[-1].http_response.headers["Date"]
+        age = email.utils.parsedate_to_datetime(date).timestamp() - at
+    return Found(size, at, etag, age)
