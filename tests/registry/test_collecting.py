@@ -23,7 +23,7 @@ from lading.registry.collecting import Collecting, Collector, Round, _Rest
 from lading.registry.garbage import Wish
 from lading.registry.marking import Marking
 from lading.registry.ports import Storage, StorageError
-from lading.registry.quarantine import COLLECTED, Quarantine
+from lading.registry.quarantine import ANNOUNCED_SECONDS, COLLECTED, Quarantine
 from lading.registry.registry import Registry
 from lading.registry.uploads import Chunk
 from lading.storage.filesystem import FilesystemStorage
@@ -148,6 +148,25 @@ async def test_a_mark_brings_back_what_is_needed(clock: Clock, over: Callable[[S
     clock.now += 10
     plain = Registry.over(storage)
     assert await pull(plain, APP, Tag("late")) == digests(IMAGE)
+
+
+async def test_who_missed_what_a_mark_brings_back_has_time_to_find_it_in_its_batch(clock: Clock) -> None:
+    storage = MemoryStorage()
+    await garbage(storage, clock, manifest=True)
+    await alone(storage, RULES, clock, 1, 0)
+    await storage.put(layout.tag_link(APP, Tag("late")), IMAGE.manifest.digest.encode())
+    clock.now += 5 * HOUR
+    calls: list[tuple[str, float]] = []
+
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    watched = Watched(storage, lambda operation, _: calls.append((operation, clock.now)))
+    done = []
+    await Collector(watched, RULES, done.append, lambda: clock.now, sleep).round()
+    assert (done[0].restored > 0, done[0].discarded) == (True, 1)
+    back = max(at for operation, at in calls if operation == "move")
+    assert min(at for operation, at in calls if operation == "delete") >= back + ANNOUNCED_SECONDS
 
 
 @pytest.mark.parametrize("wish", [Wish(), Wish(delete_untagged=True)])

@@ -117,6 +117,51 @@ async def test_two_bring_back_what_is_put_away(
     assert await every_order(play) > 100
 
 
+@pytest.mark.parametrize("turn", [Turn, RenamingTurn], ids=["copies", "renames"])
+async def test_what_is_deleted_while_somebody_asks_for_it_stays_away(clock: Clock, turn: type[Turn]) -> None:
+    """It was collected and brought back: where that is a copy, a batch still holds it."""
+
+    async def play(order: Order) -> None:
+        storage = MemoryStorage()
+        stage = Stage(storage, clock, turn)
+        await storage.put(BLOB, b"a layer")
+        quarantine = Quarantine(turn(storage, _at_once))
+        await quarantine.put_away(await quarantine.begin(COLLECTED), BLOB)
+        await rescuing(quarantine.storage).stat(BLOB)
+
+        async def ask(mine: Turn) -> None:
+            with contextlib.suppress(PathNotFoundError):
+                await rescuing(mine).stat(BLOB)
+
+        stage.act(ask)
+        stage.act(lambda mine: rescuing(mine).delete(BLOB))
+        await stage.play(order.choose(stage))
+        with pytest.raises(PathNotFoundError):
+            await rescuing(quarantine.storage).stat(BLOB)
+
+    assert await every_order(play) > 5
+
+
+async def _at_once() -> None: ...
+
+
+async def test_what_came_back_while_its_batch_was_discarded_is_found(clock: Clock) -> None:
+    """Its copy takes long: the batch is gone before it ends."""
+    storage = MemoryStorage()
+    await storage.put(BLOB, b"a layer")
+    quarantine = Quarantine(copying(storage))
+    batch = await quarantine.begin(COLLECTED)
+    await quarantine.put_away(batch, BLOB)
+
+    class Slow(Turn):
+        async def move(self, source: str, target: str, *, may_stay: bool = False) -> None:
+            assert await quarantine.restore(batch, BLOB)
+            await quarantine.discard(batch)
+            await super().move(source, target, may_stay=may_stay)
+
+    assert (await rescuing(Slow(storage, _at_once)).stat(BLOB)).size == len(b"a layer")
+
+
 async def test_a_deletion_takes_what_the_batch_still_holds(clock: Clock) -> None:
     storage = copying(MemoryStorage())
     await storage.put(BLOB, b"a layer")

@@ -128,10 +128,13 @@ class Collector:
             log.warning("%s", warning)
         for batch, key in made.restore:
             done.restored += await quarantine.restore(batch, key)
-        for batch in batches:
-            if batch.begun <= begun - self.rules.quarantine:
-                await quarantine.discard(batch)
-                done.discarded += 1
+        old = [batch for batch in batches if batch.begun <= begun - self.rules.quarantine]
+        if old:
+            # Who missed something just before it was brought back is to find it where it was.
+            await self.sleep(ANNOUNCED_SECONDS)
+        for batch in old:
+            await quarantine.discard(batch)
+        done.discarded = len(old)
         await self._put_away(quarantine, made, begun, done, rest)
         for name in made.bare:
             await Repositories(self.storage).leave(name)

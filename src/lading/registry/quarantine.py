@@ -107,7 +107,9 @@ class Quarantine:
             for batch, held in zip(batches, there, strict=True):
                 if held is not None and not held.is_directory and await self._bring_back(batch, key):
                     return True
-            if self.storage.traits.renames and await found(self.storage, key) is not None:
+            # What a batch held a moment ago is back, or deleted.
+            looked = self.storage.traits.renames or any(held is not None for held in there)
+            if looked and await found(self.storage, key) is not None:
                 return True
         return False
 

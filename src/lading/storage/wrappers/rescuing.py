@@ -95,15 +95,20 @@ class RescuingStorage(PassingStorage):
         if if_empty:
             await self.inner.delete(key, if_empty=True)
             return
+        # Before: whoever misses it when it is gone would bring back what a batch holds. After: it may just have
+        # been put away.
+        forgotten = await self._quarantine.forget(key)
         try:
             await self.inner.delete(key)
         except PathNotFoundError:
-            if not await self._quarantine.forget(key):
+            if not (await self._quarantine.forget(key) or forgotten):
                 raise
         else:
             await self._quarantine.forget(key)
 
     async def delete_all(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            await self._quarantine.forget(key)
         await self.inner.delete_all(keys)
         for key in keys:
             await self._quarantine.forget(key)
