@@ -25,7 +25,7 @@ from tests.registry.test_collecting import (
     push,
     serving,
 )
-from tests.registry.turns import HOUR, Actor, Clock, Stage, alone
+from tests.registry.turns import HOUR, Actor, Clock, RenamingTurn, Stage, Turn, alone
 from tests.servers import content
 from tests.servers.content import Package
 
@@ -51,14 +51,23 @@ CLIENTS: dict[str, tuple[bool, RepositoryName, Client]] = {
 }
 
 
+TURNS = (Turn, RenamingTurn)
+"""A move is two steps, or one: by turns."""
+
+
 async def played(
-    clock: Clock, case: str, order: tuple[bool, int, int], rules: Collecting = RULES, pause: float = 5 * HOUR
+    clock: Clock,
+    case: str,
+    order: tuple[bool, int, int],
+    rules: Collecting = RULES,
+    pause: float = 5 * HOUR,
+    turn: type[Turn] = Turn,
 ) -> int:
     """One of two begins, is interrupted by the other for some steps, and goes on. Returns the steps made."""
     manifest, name, client = CLIENTS[case]
     storage = MemoryStorage()
     await garbage(storage, clock, manifest=manifest)
-    stage = Stage(storage, clock)
+    stage = Stage(storage, clock, turn)
     pushing = stage.client(client)
     collecting = stage.collector(rules, 3, pause)
     client_first, first, second = order
@@ -86,8 +95,8 @@ def orders(steps: int, every: int) -> list[tuple[bool, int, int]]:
 @pytest.mark.parametrize("case", CLIENTS)
 async def test_some_orders(clock: Clock, case: str) -> None:
     steps = await played(clock, case, (True, 0, 0))
-    for order in random.Random(20260131).sample(orders(steps, 1), 150):
-        await played(clock, case, order)
+    for number, order in enumerate(random.Random(20260131).sample(orders(steps, 1), 150)):
+        await played(clock, case, order, turn=TURNS[number % 2])
 
 
 @pytest.mark.slow
@@ -95,8 +104,8 @@ async def test_some_orders(clock: Clock, case: str) -> None:
 @pytest.mark.parametrize("case", CLIENTS)
 async def test_every_order_of_two_with_an_interruption(clock: Clock, case: str) -> None:
     steps = await played(clock, case, (True, 0, 0))
-    for order in orders(steps, EVERY):
-        await played(clock, case, order)
+    for number, order in enumerate(orders(steps, EVERY)):
+        await played(clock, case, order, turn=TURNS[number % 2])
 
 
 async def test_with_less_quarantine_than_requests_take_content_is_lost(clock: Clock) -> None:
@@ -155,7 +164,7 @@ async def test_storm(clock: Clock, seed: int) -> None:
     """Three who push, move, mount, delete and pull, and two who collect, in an order of chance."""
     chance, storage = random.Random(seed), MemoryStorage()
     await garbage(storage, clock, manifest=True)
-    stage = Stage(storage, clock)
+    stage = Stage(storage, clock, TURNS[seed % 2])
     pushers = [Pusher(name, chance) for name in (APP, OTHER, RepositoryName("team/third"))]
     for pusher in pushers:
         stage.client(pusher.work)

@@ -198,7 +198,9 @@ class Stage:
             self.clock.now += seconds
 
         async def work() -> None:
-            collector = Collector(Turn(self.inner, actor.turn), rules, clock=lambda: self.clock.now, sleep=sleep)
+            collector = Collector(
+                self.turn(self.inner, actor.turn), rules, clock=lambda: self.clock.now, sleep=sleep
+            )
             for number in range(rounds):
                 if number:
                     await sleep(pause)
