@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -15,6 +16,8 @@ import pytest
 from tests.operations.watched import STOCK
 from tests.servers import content
 from tests.servers.peers import executable
+
+from lading.operations.housekeeping import give_way
 
 
 def test_the_image_s_configuration_starts_and_is_watched(watched):
@@ -84,6 +87,18 @@ def test_collection_has_a_process_of_its_own_that_waits_for_others_and_is_counte
     children = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
     policies = [os.sched_getscheduler(child) for child in children]
     assert sorted(policies) == [os.sched_getscheduler(0)] * 3 + [os.SCHED_IDLE]
+
+
+@pytest.mark.parametrize("refusal", [errno.EPERM, errno.EINVAL, errno.ENOSYS])
+def test_where_a_sandbox_refuses_to_wait_for_others_collection_is_nice(monkeypatch, refusal):
+    def refuse(*_: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    nice: list[int] = []
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    monkeypatch.setattr(os, "nice", nice.append)
+    give_way()
+    assert nice == [19]
 
 
 def test_a_worker_that_is_stopped_does_not_stop_the_scrape(watched):
