@@ -7,13 +7,17 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+from tests.registry.test_collect import digests
+from tests.registry.test_collecting import APP, IMAGE, garbage, pull, push
 from tests.registry.turns import Actor, Clock, RenamingTurn, Stage, Turn, copying, rescuing
 
 from lading.oci.digest import Digest
-from lading.oci.names import RepositoryName
+from lading.oci.errors import RegistryError
+from lading.oci.names import RepositoryName, Tag
 from lading.registry import layout, links
 from lading.registry.ports import PathNotFoundError, Storage
 from lading.registry.quarantine import COLLECTED, Quarantine
+from lading.registry.registry import Registry
 from lading.storage.memory import MemoryStorage
 
 NAME = RepositoryName("app")
@@ -115,6 +119,37 @@ async def test_two_bring_back_what_is_put_away(
         await look(rescuing(storage))
 
     assert await every_order(play) > 100
+
+
+@pytest.mark.parametrize("turn", [Turn, RenamingTurn], ids=["copies", "renames"])
+async def test_what_is_deleted_and_pushed_again_while_it_is_put_away_is_there(
+    clock: Clock, turn: type[Turn]
+) -> None:
+    digest = Digest(IMAGE.manifest.digest)
+
+    async def play(order: Order) -> None:
+        storage = MemoryStorage()
+        await garbage(storage, clock, manifest=True)
+        batch = await Quarantine(storage).begin(COLLECTED)
+        stage = Stage(storage, clock, turn)
+
+        async def again(registry: Registry) -> None:
+            with contextlib.suppress(RegistryError):
+                await registry.manifests.delete(APP, digest)
+            await push(registry, APP, "again", IMAGE)
+
+        async def put_away(mine: Turn) -> None:
+            with contextlib.suppress(PathNotFoundError):
+                await Quarantine(mine).put_away(batch, layout.manifest_link(APP, digest))
+
+        stage.client(again)
+        stage.act(put_away)
+        await stage.play(order.choose(stage))
+        clock.now += 5
+        served = Registry.over(rescuing(turn(storage, _at_once)))
+        assert await pull(served, APP, Tag("again")) == digests(IMAGE)
+
+    assert await every_order(play) > 20
 
 
 @pytest.mark.parametrize("turn", [Turn, RenamingTurn], ids=["copies", "renames"])

@@ -12,7 +12,7 @@ from lading.registry import layout, links
 from lading.registry.garbage import Doomed, Plan, Tell, Wish, each, unheard
 from lading.registry.marking import Marking
 from lading.registry.ports import Storage
-from lading.registry.quarantine import COLLECTED, Quarantine
+from lading.registry.quarantine import COLLECTED, Batch, Quarantine
 from lading.registry.repositories import Repositories
 
 log = logging.getLogger(__name__)
@@ -34,21 +34,25 @@ async def apply(storage: Storage, made: Plan, advance: Callable[[int], None] = u
 
     `advance` is told how many more of the plan's `things` are gone.
     """
+    quarantine = Quarantine(storage)
     for batch, key in made.restore:
-        await Quarantine(storage).restore(batch, key)
+        await quarantine.restore(batch, key)
+    # What was brought back by a copy is in its batch as well.
+    batches = [] if storage.traits.renames else await quarantine.batches(COLLECTED)
+    remove = partial(_remove, storage, batches)
     # Links go before what they lead to: what is left of an interrupted collection is garbage, and nothing else.
     for doomed in made.manifests:
         for tag in doomed.shown_by:
             await links.delete(storage, layout.tag_link(doomed.repository, tag))
             await links.delete(storage, layout.tag(doomed.repository, tag))
-    await _remove(storage, "", _histories(made.manifests))
-    await _remove(storage, "", _referrers(made.manifests))
+    await remove("", _histories(made.manifests))
+    await remove("", _referrers(made.manifests))
     manifests = (layout.manifest_link(doomed.repository, doomed.digest) for doomed in made.manifests)
-    await _remove(storage, "deleting manifest", manifests, advance)
+    await remove("deleting manifest", manifests, advance)
     layers = (layout.layer_link(*layer) for layer in made.layers)
-    await _remove(storage, "Deleting layer link path", layers, advance)
+    await remove("Deleting layer link path", layers, advance)
     blobs = (layout.blob_data(digest) for digest, _ in made.blobs)
-    await _remove(storage, "Deleting blob", blobs, advance)
+    await remove("Deleting blob", blobs, advance)
     for name in made.empty:
         await _remove_repository(storage, name)
     for name in made.bare:
@@ -69,16 +73,20 @@ def _referrers(manifests: Sequence[Doomed]) -> Iterator[str]:
 
 
 async def _remove(
-    storage: Storage, what: str, keys: Iterable[str], advance: Callable[[int], None] = unheard
+    storage: Storage,
+    batches: Sequence[Batch],
+    what: str,
+    keys: Iterable[str],
+    advance: Callable[[int], None] = unheard,
 ) -> None:
-    """With `what` the log tells of each."""
+    """With what the batches hold of it. With `what` the log tells of each."""
     waiting = iter(keys)
     while some := list(itertools.islice(waiting, TOGETHER)):
         directories = [key.rpartition("/")[0] for key in some]
         for directory in directories if what else ():
             log.info("%s: %s", what, directory)
         if storage.traits.flat:
-            await storage.delete_all(some)
+            await storage.delete_all([*some, *(batch.key_of(key) for batch in batches for key in some)])
             advance(len(some))
         else:
             await each(partial(links.delete, storage), directories, advance)

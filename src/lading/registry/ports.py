@@ -249,7 +249,7 @@ class Storage(Bulk, Protocol):
         """Rename an object, replacing the target; durable on return.
 
         A missing source leaves the target as it was. With `may_stay` a driver to which this is a copy and a
-        removal leaves the source where it is.
+        removal leaves the source where it is, and may leave the target: both are known to be the same.
         """
         ...
 

@@ -91,7 +91,16 @@ class Quarantine:
 
     async def put_away(self, batch: Batch, key: str) -> None:
         """Move an object there. Raises `PathNotFoundError` where nothing lies under `key`."""
-        await self.storage.move(key, batch.key_of(key))
+        there = batch.key_of(key)
+        if self.storage.traits.renames or layout.blob_of(key) is not None:
+            await self.storage.move(key, there)
+            return
+        # Between the copy and the removal a client may delete a link, with the batch's copy, and push it again.
+        content = await self.storage.get(key)
+        await self.storage.put(there, content)
+        await self.storage.delete_all([key])
+        if await found(self.storage, there) is None:
+            await self.storage.put(key, content)
 
     async def rescue(self, key: str) -> bool:
         """Bring back what lay under `key`, if it was collected. True if something lies there now.

@@ -212,29 +212,36 @@ class _Blobs:
             return False
         return True
 
-    async def copy(self, source: str, target: str, tag: str = "") -> bool:
+    async def copy(self, source: str, target: str, tag: str = "", *, anew: bool = False) -> bool:
         """Within the account the service does it at once; else it is looked at again after longer and longer."""
         origin, blob = await self.blob(source), await self.blob(target)
+        conditions: dict[str, Any] = {"match_condition": MatchConditions.IfMissing} if anew else {}
+        if tag:
+            conditions |= {"source_etag": tag, "source_match_condition": MatchConditions.IfNotModified}
+        status, number = "pending", ""
         try:
-            with _storage_errors(source):
+            with _storage_errors(source), contextlib.suppress(ResourceExistsError):
                 url = origin.url if self._key else await self.signed(source)
-                conditions: dict[str, Any] = {}
-                if tag:
-                    conditions = {"source_etag": tag, "source_match_condition": MatchConditions.IfNotModified}
                 started = await blob.start_copy_from_url(url, **conditions)
+                status, number = str(started["copy_status"]), str(started["copy_id"])
         except PathNotFoundError:
             return False
-        status, attempt = str(started["copy_status"]), 0
+        attempt = 0
         while status == "pending":
-            attempt += 1
             with _storage_errors(target):
-                if attempt >= self.attempts:
-                    await blob.abort_copy(str(started["copy_id"]))
-                    raise StorageError(DRIVER, "max retries for copy polling reached, aborting copy")
-                await asyncio.sleep(self.pause * attempt)
-                status = str((await blob.get_blob_properties()).copy.status)
+                # Without a number it is somebody else's copy, or whole.
+                status = str((await blob.get_blob_properties()).copy.status or "success")
+                attempt += 1
+                if status == "pending" and attempt >= self.attempts:
+                    if number:
+                        await blob.abort_copy(number)
+                    status = f"not done after {attempt} looks"
+                if status == "pending":
+                    await asyncio.sleep(self.pause * attempt)
         if status != "success":
-            raise StorageError(DRIVER, f"failed to move blob with copy id {started['copy_id']}")
+            if number:
+                await self.remove(target)  # the service leaves an empty blob
+            raise StorageError(DRIVER, f"cannot copy {source}: {status}")
         return True
 
     async def pages(

@@ -182,13 +182,16 @@ class _Objects:
         query = {"ifGenerationMatch": tag} if tag else {}
         return (await self.request("DELETE", self._object(name), name, query)).status not in {404, 412}
 
-    async def copy(self, source: str, target: str, tag: str = "") -> bool:
+    async def copy(self, source: str, target: str, tag: str = "", *, anew: bool = False) -> bool:
         path = f"{self._object(source)}/rewriteTo/b/{quote(self._bucket, safe='')}/o/{quote(target, safe='')}"
         query = {"ifSourceGenerationMatch": tag} if tag else {}
+        query |= {"ifGenerationMatch": "0"} if anew else {}
         while True:
             answer = await self.request("POST", path, source, query)
             if answer.status == 404:
                 return False
+            if answer.status == 412 and anew and await self.metadata(target) is not None:
+                return True
             if answer.status == 412:
                 raise ChangedError(DRIVER, f"has changed: {source}")
             if answer.json.get("done", True):

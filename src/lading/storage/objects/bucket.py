@@ -69,8 +69,11 @@ class Bucket(Protocol):
         """Whether there was something, with this tag if one is given."""
         ...
 
-    async def copy(self, source: str, target: str, tag: str = "") -> bool:
-        """Whether there was a source. Raises `ChangedError` if `tag` is given and not the source's."""
+    async def copy(self, source: str, target: str, tag: str = "", *, anew: bool = False) -> bool:
+        """Whether there was a source. Raises `ChangedError` if `tag` is given and not the source's.
+
+        With `anew` what is under the target is left as it is.
+        """
         ...
 
     def pages(

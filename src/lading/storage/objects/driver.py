@@ -119,7 +119,7 @@ class ObjectStorage:
         name, to = self._name(source), self._name(target)
 
         async def move() -> bool:
-            if not await self._bucket.copy(name, to):
+            if not await self._bucket.copy(name, to, anew=may_stay):
                 return False
             if not may_stay:
                 await self._bucket.remove(name)
