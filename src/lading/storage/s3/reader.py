@@ -66,7 +66,7 @@ class S3Reader:
             Range=f"bytes={self._offset}-",
             IfMatch=self._etag,
         )
-        if self._offset and not answer.get("ContentRange", "").startswith(f"bytes {self._offset}-"):
+        if not answer.get("ContentRange", "bytes 0-").startswith(f"bytes {self._offset}-"):
             answer["Body"].close()
             raise StorageError(DRIVER, f"the store does not send the range that it is asked for: {self._key}")
         self._body = answer["Body"]
