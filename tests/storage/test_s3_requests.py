@@ -486,3 +486,21 @@ async def test_the_beginning_is_no_other_range_either(store: Store, monkeypatch:
     finally:
         await reader.close()
         await storage.close()
+
+
+@pytest.mark.parametrize("proxy", [True, False])
+async def test_who_is_silent_is_asked_twice(
+    proxy: bool, store: Store, surroundings: Callable[[str, str], None]
+) -> None:
+    surroundings("http_proxy", store.host if proxy else "")
+    surroundings("no_proxy", "")
+    endpoint = "http://store.invalid" if proxy else store.host
+    bucket = s3_bucket.Bucket(options(endpoint=endpoint, pathstyle=True, silence=0.2))
+    store.gate.clear()
+    try:
+        with pytest.raises(StorageError):
+            await bucket.call("upload_part", KEY, Key=NAME, Body=b"part", PartNumber=1, UploadId="u")
+    finally:
+        store.gate.set()
+        await bucket.close()
+    assert len(store.asked) == 2

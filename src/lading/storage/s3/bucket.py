@@ -251,7 +251,8 @@ class Bucket:
         **_: object,
     ) -> None:
         """The SDK calls it after each attempt. Some answers tell the bucket's region."""
-        if isinstance(caught_exception, _SILENT) and (self._direct is not None or attempts == SILENCES):
+        asked = self._direct is not None and self._direct.asks
+        if isinstance(caught_exception, _SILENT) and (asked or attempts == SILENCES):
             raise caught_exception
         if response is not None:
             headers = response[1].get("ResponseMetadata", {}).get("HTTPHeaders", {})

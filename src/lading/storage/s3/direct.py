@@ -125,13 +125,18 @@ class Direct:
         self._place: _Place | None = None
         self._elsewhere = False
 
+    @property
+    def asks(self) -> bool:
+        """False where the SDK makes all requests."""
+        return not self._elsewhere
+
     async def close(self) -> None:
         if self._place is not None:
             self._place.host.close()
 
     async def ask(self, operation: str, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """None where the SDK is to ask. Raises `Missing`."""
-        if operation not in _OPERATIONS or self._elsewhere:
+        if operation not in _OPERATIONS or not self.asks:
             return None
         try:
             place = self._place or await self._learn()
