@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from typing import Any, cast
 import pytest
 from tests.servers.certificate import certificate
 
+from lading.storage.s3 import wire
 from lading.storage.s3.wire import WAITING_BYTES, Answer, Host
 
 MIB = 1024 * 1024
+PACKET = 64 * 1024
 ASKED = b"GET / HTTP/1.1\r\nHost: store\r\n\r\n"
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -33,14 +36,17 @@ class Store:
     asked: list[bytes] = field(default_factory=list)
     """The bodies of the requests."""
     port: int = 0
+    slow: bool = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:
         self.connections += 1
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        if self.slow:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PACKET)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = re.search(rb"Content-Length: (\d+)", head)
-                self.asked.append(await reader.readexactly(int(length[1])) if length else b"")
+                self.asked.append(await self._body(reader, int(length[1]) if length else 0))
                 answer = self.answers.pop(0)
                 if isinstance(answer, bytes):
                     writer.write(answer)
@@ -50,6 +56,14 @@ class Store:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+
+    async def _body(self, reader: asyncio.StreamReader, length: int) -> bytes:
+        body = bytearray()
+        while len(body) < length:
+            if self.slow:
+                await asyncio.sleep(0.02)
+            body += await reader.readexactly(min(length - len(body), PACKET))
+        return bytes(body)
 
 
 @pytest.fixture(params=["plain", "tls"])
@@ -253,3 +267,112 @@ async def test_a_request_that_is_still_being_sent_is_no_silence() -> None:
         with pytest.raises(TimeoutError):
             await answer.begin()
     assert looked == [5, 4, 3, 2, 2]
+
+
+async def paused(store: Store, host: Host, rest: bytes, *, more: bytes = b"", ends: bool = False) -> Answer:
+    """One byte was read: another, `more` of the body and the `rest` lie in the socket, unless TLS is over it."""
+    written = asyncio.Event()
+
+    async def answered(writer: Writer) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\na" % (2 + len(more)))
+        await written.wait()
+        writer.write(b"b" + more + rest)
+        if ends:
+            writer.close()
+            await writer.wait_closed()
+        written.clear()
+
+    store.answers.append(answered)
+    answer = await host.send("GET", ASKED, b"")
+    assert await answer.read(1) == b"a"
+    written.set()
+    while written.is_set():
+        await asyncio.sleep(0)
+    return answer
+
+
+async def test_what_lies_behind_an_answer_is_not_that_of_the_next_request(
+    store: Store, host: Host, tls: bool
+) -> None:
+    answer = await paused(store, host, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")
+    store.answers.append(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nright")
+    with pytest.raises(ConnectionAbortedError) if tls else contextlib.nullcontext():
+        assert await answer.read(10) == b"b"
+    answer.close()
+    assert await ask(host) == (200, b"right")
+    assert store.connections == 2
+
+
+async def test_a_connection_that_the_store_has_ended_is_not_used_again(
+    store: Store, host: Host, tls: bool
+) -> None:
+    answer = await paused(store, host, b"", ends=not tls)
+    assert await answer.read(10) == b"b"
+    answer.close()
+    store.answers.append(EMPTY)
+    assert await ask(host) == (200, b"")
+    assert store.connections == (1 if tls else 2)
+
+
+async def test_a_slow_upload_is_no_silence(store: Store, host: Host) -> None:
+    """Whoever takes the request, however slowly, is not silent: TLS does not tell how much of it is on its way."""
+    store.answers, store.slow = [EMPTY, EMPTY], True
+    host.silence = 0.5
+    await ask(host)
+    (connection,) = host._open
+    connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PACKET)
+    body = bytes(range(256)) * 4 * 4096
+    answer = await host.send("PUT", b"PUT / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body), body)
+    answer.close()
+    assert store.asked == [b"", body]
+    assert store.connections == 1
+
+
+async def test_a_request_that_is_answered_before_it_was_sent(store: Store, host: Host) -> None:
+    """The rest of it is not sent behind the answer, and the connection is not used again."""
+    body = bytes(64 * MIB)
+    store.answers = [b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", EMPTY]
+    answer = await host.send("PUT", b"PUT / HTTP/1.1\r\nX-Length: %d\r\n\r\n" % len(body), body)
+    assert (answer.status, await answer.read()) == (403, b"no")
+    answer.close()
+    assert await ask(host) == (200, b"")
+    assert store.connections == 2
+
+
+async def test_who_reads_what_is_there_already_lets_others_run(store: Store, host: Host, tls: bool) -> None:
+    answer = await paused(store, host, b"", more=b"c" * 100)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    task = asyncio.create_task(other())
+    got = [await answer.read(1) for _ in range(101)]
+    task.cancel()
+    answer.close()
+    assert b"".join(got) == b"b" + b"c" * 100
+    assert tls or turns > 10  # with TLS the loop reads
+
+
+async def test_a_connection_that_is_given_up_while_it_is_made(
+    store: Store, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = wire._Connection.connection_made
+
+    def cancelled(connection: Any, transport: asyncio.BaseTransport) -> None:
+        made(connection, transport)
+        asking.cancel()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(wire._Connection, "connection_made", cancelled)
+        asking = asyncio.create_task(ask(host))
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert not host._open
+    store.answers = [EMPTY, EMPTY]
+    held = [await host.send("GET", ASKED, b"") for _ in range(2)]
+    for answer in held:
+        answer.close()

@@ -20,6 +20,12 @@ WAITING_BYTES = 1024 * 1024
 KEPT_SECONDS = 12.0
 """So long a connection that nobody uses is used again: stores end them without a word."""
 
+_PIECE_BYTES = 256 * 1024
+"""Of a request, handed over at a time where the transport does not tell how much of it is on its way."""
+
+_TURN = 4
+"""So often a body is read without waiting for it before others have theirs."""
+
 _BODILESS = frozenset({204, 304})
 
 
@@ -56,7 +62,7 @@ class Host:
         try:
             if connection.transport.is_closing():
                 raise ConnectionResetError("the connection was closed at once")
-            connection.transport.writelines([head, body] if body else [head])
+            await answer.ask(head, body)
             await answer.begin()
         except BaseException:
             answer.close()
@@ -80,9 +86,6 @@ class Host:
             self._idle.popleft()[1].transport.close()
         self._free.release()
 
-    def made(self, connection: _Connection) -> None:
-        self._open.add(connection)
-
     def lost(self, connection: _Connection) -> None:
         self._open.discard(connection)
 
@@ -90,6 +93,9 @@ class Host:
         while self._idle:
             since, connection = self._idle.pop()
             if connection.transport.is_closing():
+                continue
+            if connection.is_told():
+                connection.transport.abort()
                 continue
             if time.monotonic() - since <= KEPT_SECONDS:
                 return connection
@@ -106,6 +112,8 @@ class Host:
                 ssl=self._context,
                 server_hostname=name if self._context else None,
             )
+        if not connection.transport.is_closing():
+            self._open.add(connection)
         return connection
 
 
@@ -116,10 +124,23 @@ class _Connection(asyncio.Protocol):
         self.file = -1
         """The socket's descriptor, where the body is on it as it is."""
         self.answer: Answer | None = None
+        self.full = False
+        """The transport is to be given no more of a request for now."""
+
+    def is_told(self) -> bool:
+        """Whether what nobody has asked for lies in the socket, or its end: neither answers the next request."""
+        if self.file < 0:
+            return False
+        try:
+            os.read(self.file, 1)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.host.made(self)
         if transport.get_extra_info("sslcontext") is None:
             self.file = transport.get_extra_info("socket").fileno()
 
@@ -128,6 +149,14 @@ class _Connection(asyncio.Protocol):
             self.transport.abort()  # an answer that nobody has asked for
         else:
             self.answer.feed(data)
+
+    def pause_writing(self) -> None:
+        self.full = True
+
+    def resume_writing(self) -> None:
+        self.full = False
+        if self.answer is not None:
+            self.answer.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.host.lost(self)
@@ -148,6 +177,7 @@ class Answer:
         "_keeps",
         "_left",
         "_parser",
+        "_taken_on",
         "_timer",
         "_waiter",
         "_waiting",
@@ -168,9 +198,24 @@ class Answer:
         """Body bytes to come, if the head tells."""
         self._chunks: deque[bytes] = deque()
         self._waiting = 0
+        self._taken_on = 0
         self._error: OSError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    async def ask(self, head: bytes, body: bytes) -> None:
+        """TLS takes all that it is given, and says that it has sent it: a slow request would look like silence."""
+        connection = self._connection
+        assert connection is not None
+        whole = connection.file >= 0 or len(body) <= _PIECE_BYTES
+        connection.transport.writelines([head, body] if body and whole else [head])
+        for start in () if whole else range(0, len(body), _PIECE_BYTES):
+            while connection.full and not self._begun:
+                await self._more()
+            if self._begun:
+                self._keeps = False  # the rest of the request is not sent any more
+                return
+            connection.transport.write(memoryview(body)[start : start + _PIECE_BYTES])
 
     async def begin(self) -> None:
         while not self._begun:
@@ -186,7 +231,12 @@ class Answer:
         while not self._chunks:
             if self._complete:
                 return b""
+            if self._taken_on == _TURN:
+                self._taken_on = 0
+                await asyncio.sleep(0)
+                continue  # meanwhile the transport may have read on
             if data := self._taken(limit):
+                self._taken_on += 1
                 return data
             await self._more()
         chunk = self._chunks.popleft()
@@ -202,7 +252,7 @@ class Answer:
             del self._parser  # which refers to this in turn
             self._chunks.clear()
             connection.host.give_back(connection, usable=self._complete and self._keeps)
-            self._wake()
+            self.wake()
 
     # -- called by the connection
 
@@ -220,7 +270,7 @@ class Answer:
             raw = self._left is not None and connection.file >= 0
             if raw or self._waiting >= WAITING_BYTES:
                 connection.transport.pause_reading()
-        self._wake()
+        self.wake()
 
     def fail(self, error: OSError) -> None:
         if not self._complete and self._error is None:
@@ -228,7 +278,11 @@ class Answer:
         self._keeps = False
         if self._connection is not None:
             self._connection.transport.abort()
-        self._wake()
+        self.wake()
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     # -- called by the parser
 
@@ -312,7 +366,3 @@ class Answer:
             self._watch(transport, left)  # the request is still on its way
         else:
             self.fail(TimeoutError("nothing came in time"))
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
