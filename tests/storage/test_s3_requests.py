@@ -466,28 +466,6 @@ async def test_a_store_that_sends_another_range_is_not_believed(store: Store) ->
         await storage.close()
 
 
-async def test_the_beginning_is_no_other_range_either(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Body:
-        def close(self) -> None:
-            pass
-
-        async def read(self, limit: int) -> bytes:
-            return b"of the middle"[:limit]
-
-    async def call(*_: object, **__: object) -> dict[str, object]:
-        return {"ContentRange": "bytes 2-14/17", "Body": Body()}
-
-    storage = S3Storage(options(store))
-    monkeypatch.setattr(storage._bucket, "call", call)
-    reader = S3Reader(storage._bucket, KEY, {"ETag": '"e"', "ContentLength": 17}, 0)
-    try:
-        with pytest.raises(StorageError, match="does not send the range"):
-            await reader.read(10)
-    finally:
-        await reader.close()
-        await storage.close()
-
-
 @pytest.mark.parametrize("proxy", [True, False])
 async def test_who_is_silent_is_asked_twice(
     proxy: bool, store: Store, surroundings: Callable[[str, str], None]
