@@ -38,8 +38,8 @@ async def test_h2spec(tmp_path: Path, authority: Authority, kind: str) -> None:
         options = ["-h", "127.0.0.1", "-p", str(running.port), "-o", "5", "-j", str(report)]
         secure = ["-t", "-k"] if tls else []
         expected = {name for name, where in PREMISES.items() if where in (kind, "both")}
-        # It waits for answers for some seconds: on a busy machine one may come too late, but not twice.
-        for _ in range(2):
+        # It waits for answers for some seconds: on a busy machine one may come too late, but not always.
+        for _ in range(3):
             process = await asyncio.create_subprocess_exec(
                 program, *options, *secure, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
             )
@@ -48,7 +48,7 @@ async def test_h2spec(tmp_path: Path, authority: Authority, kind: str) -> None:
             told = NO_XML.sub("?", report.read_text(errors="replace"))
             cases = list(ET.fromstring(told).iter("testcase"))
             assert len(cases) > 140
-            failed = {case.get("classname", "") for case in cases if len(case)}
-            if failed == expected:
+            failed = {case.get("classname", ""): " ".join(case.itertext()) for case in cases if len(case)}
+            if failed.keys() <= expected:
                 break
-    assert failed == expected
+    assert failed.keys() <= expected, failed
