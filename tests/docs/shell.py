@@ -13,13 +13,6 @@ from pathlib import Path
 from tests.servers.process import START_SECONDS
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
 def server(
     command: list[str], port: int, folder: Path, environment: Mapping[str, str] | None = None

@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.docs.shell import free_port, server
+from tests.docs.shell import server
 from tests.docs.test_docs import DOCS, text_of
 from tests.servers import peers
+from tests.servers.ports import free_port
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.docs.shell import free_port, run, server
+from tests.docs.shell import run, server
 from tests.docs.test_docs import DOCS, ROOT, blocks
 from tests.servers import content, peers
 from tests.servers.certificate import certificate
 from tests.servers.client import Client
+from tests.servers.ports import free_port
 from tests.servers.process import Registry
 
 GENERATOR = Path("/usr/lib/systemd/system-generators/podman-system-generator")

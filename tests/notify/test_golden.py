@@ -24,8 +24,8 @@ from tests.servers.content import (
     multi_arch,
 )
 from tests.servers.content import image as image_of
+from tests.servers.ports import free_port
 from tests.servers.process import Registry, StartRegistry
-from tests.servers.redis import free_port
 from tests.servers.serving import ONE_WORKER
 
 LAST = Content(OCI_CONFIG, b"the last")

@@ -12,9 +12,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.docs.shell import free_port, server
+from tests.docs.shell import server
 from tests.servers import content
 from tests.servers.client import Client
+from tests.servers.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")

@@ -16,7 +16,8 @@ import pytest
 import trustme
 from tests.server.certificates import Authority
 from tests.server.serving import ask, serving
-from tests.server.test_processes import free_port, lading
+from tests.server.test_processes import lading
+from tests.servers.ports import free_port
 
 from lading import build
 from lading.config.load import parse

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from tests.server.certificates import Authority
 from tests.server.serving import ask
-from tests.server.test_processes import Running, free_port, lading
+from tests.server.test_processes import Running, lading
 from tests.servers.pebble import Pebble
+from tests.servers.ports import free_port
 
 NAME, SECOND = "registry.example.com", "second.example.com"
 

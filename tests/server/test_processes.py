@@ -20,6 +20,7 @@ import pytest
 import yaml
 from tests.server.certificates import Authority
 from tests.server.serving import ask
+from tests.servers.ports import free_port
 
 LADING = str(Path(sys.executable).with_name("lading"))
 SIZE = 64 * 1024 * 1024
@@ -77,12 +78,6 @@ def lading(
         process.wait(20)
         assert process.stdout is not None
         process.stdout.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listening(family: socket.AddressFamily, address: str | tuple[str, int]) -> socket.socket:

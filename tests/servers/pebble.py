@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.server.certificates import Authority
-from tests.server.test_processes import free_port
 from tests.servers.peers import executable
+from tests.servers.ports import free_port
 
 START_SECONDS = 20.0
 

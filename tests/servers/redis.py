@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 from tests.servers.certificate import certificate
 from tests.servers.peers import executable
+from tests.servers.ports import free_port
 
 import redis
 
@@ -28,13 +28,6 @@ def wait_for(what: Callable[[], object], story: str = "what was waited for did n
     while not what():
         assert time.monotonic() < deadline, story
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port: int = reserved.getsockname()[1]
-    return port
 
 
 @dataclass
