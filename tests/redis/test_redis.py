@@ -195,7 +195,7 @@ def _return(server: Server) -> None:
 def test_redis_goes_and_comes_back(fail: Any, servers: Starter, start_lading: StartRegistry) -> None:
     found = servers.single()
     [server] = found.nodes
-    registry = start_lading(extra=using({**found.section, "readtimeout": "300ms", "maxretries": -1}))
+    registry = start_lading(extra=using({**found.section, "readtimeout": "1500ms", "maxretries": -1}))
     push(registry, "app", b"stays", b"goes")
     wait_for(lambda: found.entries() == entries_of("app", b"stays", b"goes"))
     with Traffic(registry) as traffic:
