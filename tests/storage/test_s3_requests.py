@@ -318,7 +318,7 @@ async def test_the_host_is_named_without_a_port_that_goes_without_saying(port: s
     try:
         await bucket.connect()
         assert bucket._direct is not None
-        place = await bucket._direct._learn()
+        place = await bucket._direct.learn()
         assert place is not None
         assert place.name == host
     finally:

@@ -208,6 +208,8 @@ class Bucket:
         """What the first request would else wait for. No request is made, unless for credentials."""
         with errors("/"):
             await self._open()
+            if self._direct is not None:
+                await self._direct.learn()
 
     async def close(self) -> None:
         self._client = self._signer = self._direct = None

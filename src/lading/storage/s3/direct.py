@@ -139,7 +139,7 @@ class Direct:
         if operation not in _OPERATIONS or not self.asks:
             return None
         try:
-            place = self._place or await self._learn()
+            place = self._place or await self.learn()
             if place is None:
                 return None
             answer = await self._send(place, operation, arguments)
@@ -149,7 +149,8 @@ class Direct:
         except (BotoCoreError, OSError):
             return None
 
-    async def _learn(self) -> _Place | None:
+    async def learn(self) -> _Place | None:
+        """Where the objects are; None where the SDK is to ask. Makes no request, unless for credentials."""
         async with self._learning:
             if self._place is None and not self._elsewhere:
                 probe = {"Bucket": self._bucket, "Key": _PROBE}
