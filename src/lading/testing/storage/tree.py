@@ -211,6 +211,8 @@ async def case_move_may_leave_the_source(t: Trial) -> None:
         await t.assert_missing(source)
     else:
         equal(await t.peer.get(source), noise(32), "the source")
+        await t.storage.move(source, target, may_stay=True)
+        equal(await t.peer.get(target), noise(32), "the target, which was there")
 
 
 async def case_move_nothing(t: Trial) -> None:
