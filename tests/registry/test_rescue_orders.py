@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from tests.registry.test_collect import digests
-from tests.registry.test_collecting import APP, IMAGE, garbage, pull, push
-from tests.registry.turns import Actor, Clock, RenamingTurn, Stage, Turn, copying, rescuing
+from tests.registry.test_collecting import APP, IMAGE, clock, garbage, pull, push
+from tests.registry.turns import Actor, Clock, RenamingTurn, Stage, Turn, at_once, copying, rescuing
 
 from lading.oci.digest import Digest
 from lading.oci.errors import RegistryError
@@ -26,13 +26,13 @@ LINK = layout.referrer_link(NAME, SUBJECT, DIGEST)
 BLOB = layout.blob_data(DIGEST)
 LIST = layout.referrers(NAME, SUBJECT, DIGEST.algorithm)
 
+__all__ = ["clock"]
+
 SWITCHES = 4
 """So often at most somebody else goes on though who was at it could."""
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+TURNS = pytest.mark.parametrize("turn", [Turn, RenamingTurn], ids=["copies", "renames"])
 
 
 @dataclasses.dataclass
@@ -91,7 +91,7 @@ async def listed(storage: Storage) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("turn", [Turn, RenamingTurn], ids=["copies", "renames"])
+@TURNS
 @pytest.mark.parametrize("away", [True, False], ids=["away", "about-to-be"])
 @pytest.mark.parametrize(("look", "key"), [(looked_for, BLOB), (listed, LINK)], ids=["blob", "referrer"])
 async def test_two_bring_back_what_is_put_away(
@@ -121,7 +121,7 @@ async def test_two_bring_back_what_is_put_away(
     assert await every_order(play) > 100
 
 
-@pytest.mark.parametrize("turn", [Turn, RenamingTurn], ids=["copies", "renames"])
+@TURNS
 async def test_what_is_deleted_and_pushed_again_while_it_is_put_away_is_there(
     clock: Clock, turn: type[Turn]
 ) -> None:
@@ -146,13 +146,13 @@ async def test_what_is_deleted_and_pushed_again_while_it_is_put_away_is_there(
         stage.act(put_away)
         await stage.play(order.choose(stage))
         clock.now += 5
-        served = Registry.over(rescuing(turn(storage, _at_once)))
+        served = Registry.over(rescuing(turn(storage, at_once)))
         assert await pull(served, APP, Tag("again")) == digests(IMAGE)
 
     assert await every_order(play) > 20
 
 
-@pytest.mark.parametrize("turn", [Turn, RenamingTurn], ids=["copies", "renames"])
+@TURNS
 async def test_what_is_deleted_while_somebody_asks_for_it_stays_away(clock: Clock, turn: type[Turn]) -> None:
     """It was collected and brought back: where that is a copy, a batch still holds it."""
 
@@ -160,7 +160,7 @@ async def test_what_is_deleted_while_somebody_asks_for_it_stays_away(clock: Cloc
         storage = MemoryStorage()
         stage = Stage(storage, clock, turn)
         await storage.put(BLOB, b"a layer")
-        quarantine = Quarantine(turn(storage, _at_once))
+        quarantine = Quarantine(turn(storage, at_once))
         await quarantine.put_away(await quarantine.begin(COLLECTED), BLOB)
         await rescuing(quarantine.storage).stat(BLOB)
 
@@ -177,9 +177,6 @@ async def test_what_is_deleted_while_somebody_asks_for_it_stays_away(clock: Cloc
     assert await every_order(play) > 5
 
 
-async def _at_once() -> None: ...
-
-
 async def test_what_came_back_while_its_batch_was_discarded_is_found(clock: Clock) -> None:
     """Its copy takes long: the batch is gone before it ends."""
     storage = MemoryStorage()
@@ -194,7 +191,7 @@ async def test_what_came_back_while_its_batch_was_discarded_is_found(clock: Cloc
             await quarantine.discard(batch)
             await super().move(source, target, may_stay=may_stay)
 
-    assert (await rescuing(Slow(storage, _at_once)).stat(BLOB)).size == len(b"a layer")
+    assert (await rescuing(Slow(storage, at_once)).stat(BLOB)).size == len(b"a layer")
 
 
 async def test_a_deletion_takes_what_the_batch_still_holds(clock: Clock) -> None:

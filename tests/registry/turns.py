@@ -142,11 +142,12 @@ class RenamingTurn(Turn):
         await self._prune(source)
 
 
+async def at_once() -> None:
+    """The turn of one who is alone."""
+
+
 def copying(inner: Storage) -> Turn:
     """For one who is alone: a move is a copy and a removal."""
-
-    async def at_once() -> None: ...
-
     return Turn(inner, at_once)
 
 

@@ -105,9 +105,8 @@ class Collector:
             catalogue.add(total, worker.figures)
         for figures in [self._forgotten, *self._gone.values()]:
             catalogue.add(total, figures)
-        catalogue.add(
-            total, self._of_workers(sum(worker.serves and answer is None for worker, answer in answers.items()))
-        )
+        silent = sum(worker.serves and answer is None for worker, answer in answers.items())
+        catalogue.add(total, self._of_workers(silent))
         catalogue.add(total, self._of_processes())
         for metric in catalogue.METRICS:
             for labels in metric.initial:
